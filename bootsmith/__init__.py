@@ -1,0 +1,2 @@
+"""bootsmith: bootable images as a dependency-tracked graph."""
+
