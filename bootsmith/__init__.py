@@ -1,2 +1,1 @@
 """bootsmith: bootable images as a dependency-tracked graph."""
-

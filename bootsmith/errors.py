@@ -15,6 +15,8 @@ Whatever else escapes is a defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BootsmithError(Exception):
     """Base of all expected errors.
@@ -57,7 +59,7 @@ class BootsmithError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  next: {self.hint}" if self.hint else self.message
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions cross process borders under `doit -n`; the default would call
         # __init__ with the rendered message alone.
         return (
@@ -66,7 +68,14 @@ class BootsmithError(Exception):
         )
 
 
-def _rebuild(kind, subject, problem, expected, got, hint):
+def _rebuild(
+    kind: type[BootsmithError],
+    subject: str,
+    problem: str,
+    expected: object,
+    got: object,
+    hint: str | None,
+) -> BootsmithError:
     return kind(subject, problem, expected=expected, got=got, hint=hint)
 
 

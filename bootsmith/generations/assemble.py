@@ -26,7 +26,6 @@ def assemble_generation(
     store: Path,
     generations: Path,
     candidate: Path,
-    current: Path,
     output: Path,
     provenance: Callable[[], Mapping[str, Any]],
     progress: Progress,

@@ -58,7 +58,7 @@ class Executor:
 
     @property
     def state(self) -> State:
-        """This thread's own opening of the state file (sqlite forbids sharing one)."""
+        """The state file, opened by each thread for itself (sqlite forbids sharing)."""
         owner = (os.getpid(), threading.get_ident())
         if owner not in self._states:
             self._states[owner] = State(self.layout.state)

@@ -84,7 +84,7 @@ def edit_keeping_mtime(path):
 
 
 @pytest.mark.parametrize(
-    ("change", "subject"),
+    "change,subject",
     [
         (lambda root: edit_keeping_mtime(root / "source"), "input source"),
         (lambda root: (root / "source").chmod(0o600), "input source"),
@@ -99,7 +99,8 @@ def test_a_change_is_a_reason(site, change, subject):
     executor = done_once(site, step)
     change(site)
     reasons = executor.reasons(step)
-    assert len(reasons) == 1 and reasons[0].startswith(subject)
+    assert len(reasons) == 1
+    assert reasons[0].startswith(subject)
     executor.execute(step, quiet)
     assert executor.is_done(step)
 
