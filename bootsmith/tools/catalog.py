@@ -1,0 +1,237 @@
+"""What bootsmith needs of the machine: Debian packages, programs, Python packages.
+
+Three small text files say it, each line with its reason: debian-packages.txt beside this
+module, requirements/build.in and test.in in the checkout, with versions in the .lock files.
+Only the standard library is needed here: `make doctor` runs this before set-up.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootsmith.errors import FormatError, ToolFailed, ToolMissing
+from bootsmith.files.atomic import write_file
+from bootsmith.tools.run import PROGRAM_PATH, run_program
+
+DEBIAN_PACKAGES = Path(__file__).with_name("debian-packages.txt")
+CHECKOUT = Path(__file__).parents[2]
+GROUPS = ("build", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianPackage:
+    """One line of debian-packages.txt."""
+
+    name: str
+    group: str
+    """`build` or `test`"""
+    used: tuple[str, ...]
+    """Program names, absolute paths and `python:MODULE`s that the code uses of it."""
+    reason: str
+    """Who needs it, and for what; reads well after "needed by"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonPackage:
+    """One line of requirements/*.in with the version of its lock."""
+
+    name: str
+    group: str
+    """`build` or `test`"""
+    version: str
+    reason: str
+
+
+def parse_debian_packages(text: str, *, source: str) -> tuple[DebianPackage, ...]:
+    """The lines `package | group | used … | reason`; FormatError names `source:line`."""
+    packages: list[DebianPackage] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        where = f"{source}:{number}"
+        fields = [field.strip() for field in line.split("|")]
+        if len(fields) != 4 or not all(fields):
+            raise FormatError(
+                where,
+                "not a package line",
+                expected="package | build or test | what is used | reason",
+                got=line.strip(),
+            )
+        name, group, used, reason = fields
+        if group not in GROUPS:
+            raise FormatError(where, "unknown group", expected="build or test", got=group)
+        if any(package.name == name for package in packages):
+            raise FormatError(where, f"{name} is listed twice", expected="one line a package")
+        packages.append(
+            DebianPackage(name=name, group=group, used=tuple(used.split()), reason=reason)
+        )
+    return tuple(packages)
+
+
+def parse_python_packages(
+    text: str, *, group: str, versions: dict[str, str], source: str
+) -> tuple[PythonPackage, ...]:
+    """The lines `name  # reason` of a requirements input; FormatError names `source:line`."""
+    packages = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith(("#", "-c")):
+            continue
+        name, _, reason = (part.strip() for part in line.partition("#"))
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not reason:
+            raise FormatError(
+                f"{source}:{number}",
+                "not a requirement with its reason",
+                expected="name  # reason",
+                got=line.strip(),
+            )
+        version = versions.get(canonical_name(name), "not locked")
+        packages.append(PythonPackage(name=name, group=group, version=version, reason=reason))
+    return tuple(packages)
+
+
+def locked_versions(text: str) -> dict[str, str]:
+    """Canonical name to version of every pin in a lock file."""
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, flags=re.MULTILINE)
+    return {canonical_name(name): version for name, version in pins}
+
+
+def canonical_name(name: str) -> str:
+    """A Python package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@functools.cache
+def debian_packages() -> tuple[DebianPackage, ...]:
+    """All of debian-packages.txt, in its order."""
+    return parse_debian_packages(DEBIAN_PACKAGES.read_text("utf-8"), source=DEBIAN_PACKAGES.name)
+
+
+@functools.cache
+def python_packages() -> tuple[PythonPackage, ...]:
+    """All direct Python dependencies, those of building first."""
+    packages: list[PythonPackage] = []
+    for group in GROUPS:
+        source = CHECKOUT / "requirements" / f"{group}.in"
+        lock = source.with_suffix(".lock")
+        packages += parse_python_packages(
+            source.read_text("utf-8"),
+            group=group,
+            versions=locked_versions(lock.read_text("utf-8")),
+            source=str(source.relative_to(CHECKOUT)),
+        )
+    return tuple(packages)
+
+
+def package_of(used: str) -> DebianPackage | None:
+    """The Debian package that a program, path or `python:MODULE` is listed under."""
+    for package in debian_packages():
+        if used in package.used:
+            return package
+    return None
+
+
+def purpose_of(program: str) -> str:
+    """Who needs `program`, and for what; reads well after "needed by"."""
+    package = package_of(program)
+    return package.reason if package else "bootsmith"
+
+
+def how_to_get(program: str) -> str:
+    """The one command that brings `program`."""
+    package = package_of(program)
+    return f"sudo apt-get install {package.name}" if package else f"install {program}"
+
+
+def installed_debian_versions(names: Sequence[str]) -> dict[str, str]:
+    """Versions of those packages that dpkg calls installed; empty where there is no dpkg."""
+    try:
+        answer = run_program(
+            [
+                "dpkg-query",
+                "--show",
+                "--showformat",
+                "${Package} ${Version} ${db:Status-Status}\n",
+                *names,
+            ],
+            accepted_statuses=(0, 1),  # 1: does not know one of them
+        )
+    except (ToolMissing, ToolFailed):
+        return {}
+    rows = [line.split(" ") for line in answer.text.splitlines()]
+    return {name: version for name, version, status in rows if status == "installed"}
+
+
+def program_version(program: str) -> str | None:
+    """What tells two builds of a program apart, for step keys: "1:4.5.1-1 3f2a90c1d2e4".
+
+    The version is Debian's where the program is one of its packages, followed by the
+    first 12 hex digits of the file's sha256: a rebuilt or hand-made program changes the
+    key even if it calls itself the same. None if there is no such program. `program` may
+    be the absolute path of a data file. Cached per machine by the file's identity.
+    """
+    path = shutil.which(program, path=PROGRAM_PATH) if "/" not in program else program
+    try:
+        found = os.stat(path) if path else None
+    except FileNotFoundError:
+        found = None
+    if path is None or found is None:
+        return None
+    identity = [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    known = _version_cache().get(path)
+    if known is not None and known[0] == identity:
+        return known[1]
+    version = _examined_version(program, path)
+    _remember_version(path, identity, version)
+    return version
+
+
+def cache_directory() -> Path:
+    """Where facts about this machine are remembered between runs (XDG base directories)."""
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
+    return base / "bootsmith"
+
+
+def _examined_version(program: str, path: str) -> str:
+    with open(path, "rb") as program_file:
+        digest = hashlib.file_digest(program_file, "sha256").hexdigest()[:12]
+    package = package_of(program)
+    if package is None or path.startswith("/usr/local/"):
+        return digest
+    installed = installed_debian_versions([package.name]).get(package.name)
+    return f"{installed} {digest}" if installed else digest
+
+
+@functools.cache
+def _version_cache() -> dict[str, tuple[list[int], str]]:
+    """Path to (identity, version); read once a process, empty if unreadable."""
+    try:
+        return {
+            path: (identity, version)
+            for path, (identity, version) in json.loads(
+                (cache_directory() / "programs.json").read_text("utf-8")
+            ).items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError):
+        return {}  # a cache that cannot be read is an empty one
+
+
+def _remember_version(path: str, identity: list[int], version: str) -> None:
+    cache = _version_cache()
+    cache[path] = (identity, version)
+    try:
+        write_file(
+            cache_directory() / "programs.json",
+            json.dumps(cache, indent=1, sort_keys=True).encode(),
+            durable=False,
+        )
+    except (OSError, RuntimeError):
+        pass  # no home, or a read-only one: the next process examines again
