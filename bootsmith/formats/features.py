@@ -1,0 +1,94 @@
+"""Initramfs features in mkinitfs's `features.d` form.
+
+`<feature>.modules` and `<feature>.files` hold one shell glob a line; lines that are empty
+or start with `#` do not count, and there are no comments behind a glob. Leading slashes
+are dropped. A glob that names a directory stands for every file below it. Module globs are
+relative to the kernel's module directory. Source: Alpine mkinitfs, mkinitfs.in and
+features.d.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+_WILDCARDS = re.compile(r"[*?\[\\]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One feature: its globs, in the order of their lines."""
+
+    name: str
+    modules: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def read_feature(name: str, *, modules: bytes | None, files: bytes | None) -> Feature:
+    """A feature from the text of its two files; None stands for a file it does not have."""
+    return Feature(name=name, modules=read_globs(modules or b""), files=read_globs(files or b""))
+
+
+def read_globs(text: bytes) -> tuple[str, ...]:
+    """The globs in a `.modules` or `.files` text, without leading slashes."""
+    lines = text.decode("utf-8", "surrogateescape").split("\n")
+    globs = (line.rstrip().lstrip("/") for line in lines if not line.startswith("#"))
+    return tuple(glob.rstrip("/") for glob in globs if glob)
+
+
+def expand_globs(globs: Iterable[str], names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    r"""What each glob matches among `names`, which are file paths in sorted order.
+
+    `*` and `?` match no slash and no leading dot, `[...]` a set of letters, `\` takes the
+    next letter as it is. A match on a directory stands for every name below it.
+    """
+    return {glob: _expand(glob, names) for glob in globs}
+
+
+def _expand(glob: str, names: Sequence[str]) -> tuple[str, ...]:
+    wildcard = _WILDCARDS.search(glob)
+    fixed = glob[: wildcard.start()] if wildcard else glob
+    pattern = re.compile(_regular_expression(glob) + r"(?:/.*)?\Z", re.DOTALL)
+    found = []
+    # Sorted names with one beginning lie side by side: few are looked at for each glob.
+    for position in range(bisect_left(names, fixed), len(names)):
+        name = names[position]
+        if not name.startswith(fixed):
+            break
+        if pattern.match(name):
+            found.append(name)
+    return tuple(found)
+
+
+def _regular_expression(glob: str) -> str:
+    parts = []
+    position = 0
+    while position < len(glob):
+        letter = glob[position]
+        at_start = position == 0 or glob[position - 1] == "/"
+        not_hidden = r"(?!\.)" if at_start else ""
+        position += 1
+        if letter == "*":
+            parts.append(not_hidden + "[^/]*")
+        elif letter == "?":
+            parts.append(not_hidden + "[^/]")
+        elif letter == "[" and (end := _set_end(glob, position)):
+            inside = glob[position:end].replace("\\", "\\\\").replace("[", "\\[")
+            negated = inside[0] in "!^"
+            parts.append(not_hidden + f"(?!/)[{'^' if negated else ''}{inside[negated:]}]")
+            position = end + 1
+        elif letter == "\\" and position < len(glob):
+            parts.append(re.escape(glob[position]))
+            position += 1
+        else:
+            parts.append(re.escape(letter))
+    return "".join(parts)
+
+
+def _set_end(glob: str, position: int) -> int | None:
+    """Where the `]` of a set lies that opened before `position`; None: no set after all."""
+    first = position + 1 if glob[position : position + 1] in ("!", "^") else position
+    end = glob.find("]", first + 1)  # a `]` in first place belongs to the set
+    return end if end != -1 and "/" not in glob[position:end] else None
