@@ -1,0 +1,217 @@
+"""What consoles say, and what it means: landmarks of a boot, failures, complaints.
+
+Tables, not code. A failure ends the run at once. A complaint does not (a boot may
+survive it), but it stands in the evidence and explains a failure that comes later.
+Rows are tried from the top: what names a cause comes before what only says "it broke".
+The words are those of SeaBIOS, OVMF, SYSLINUX 6, GRUB 2, Linux, Alpine's mkinitfs
+init (2.7 to 3.14), apk-tools 2 and 3, busybox and OpenRC.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+STAGES = ("firmware", "bootloader", "kernel", "init", "openrc", "runlevel")
+"""What a boot passes, in order; a quiet one may show only some. `runlevel` is reached when
+the guest's report arrives, `firmware` when the console shows anything at all."""
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A line that shows a boot has reached `stage`."""
+
+    stage: str
+    pattern: re.Pattern[str]
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A line that shows trouble. `cause` may use the pattern's groups as {1}, {2} …"""
+
+    pattern: re.Pattern[str]
+    cause: str
+    look: str | None = None
+    """Where to look next."""
+
+    def explain(self, line: str) -> str | None:
+        """The cause in words if `line` shows this symptom."""
+        found = self.pattern.search(line)
+        return self.cause.format(found.group(), *found.groups()) if found else None
+
+
+def _landmark(stage: str, pattern: str) -> Landmark:
+    return Landmark(stage, re.compile(pattern))
+
+
+def _symptom(pattern: str, cause: str, look: str | None = None) -> Symptom:
+    return Symptom(re.compile(pattern), cause, look)
+
+
+_KEY_FILES = "the key's boot loader configuration and the names below boot/"
+_INITRAMFS = "the report of doit pxerd and its features"
+_OVERLAY = "the template's overlay trees and the apkovl built from them"
+_PACKAGES = "packages in the template recipe, and apks/ on the medium"
+
+LANDMARKS = (
+    _landmark(
+        "bootloader",
+        r"(?:SYS|ISO|PXE)LINUX \d|(?:GNU|to) GRUB|GRUB loading|BdsDxe: starting|from ROM|iPXE",
+    ),
+    _landmark("kernel", r"Linux version \d|EFI stub: |^\[ *\d+\.\d{6}\]"),
+    _landmark("init", r"Alpine Init |Run /init as init|Loading boot drivers|Mounting boot media"),
+    _landmark("openrc", r"OpenRC \S+ is starting up|Entering runlevel|Mounting modloop"),
+)
+LOGIN_PROMPT = re.compile(r"(?:^| )login: *$")
+"""busybox getty, started when the default runlevel has ended."""
+
+FAILURES = (
+    # SYSLINUX and its boot sectors
+    _symptom(
+        r"Loading (\S+?)(?:\.{3}|:)? *failed: (.+)",
+        "SYSLINUX could not load {1}: {2}",
+        _KEY_FILES,
+    ),
+    _symptom(r"Could not find kernel image: (\S+)", "SYSLINUX found no kernel {1}", _KEY_FILES),
+    _symptom(
+        r"Failed to load (\S+\.c32)",
+        "SYSLINUX could not load its module {1}: it is missing or of another build",
+        "boot/syslinux on the key: ldlinux.c32 must be the one the installer wrote",
+    ),
+    _symptom(
+        r"No DEFAULT or UI configuration directive found",
+        "SYSLINUX found no configuration, or one without DEFAULT",
+        "boot/syslinux/syslinux.cfg on the key",
+    ),
+    _symptom(
+        r"Invalid or corrupt kernel image",
+        "the boot loader says that the kernel is not a kernel",
+        "the vmlinuz of the release",
+    ),
+    _symptom(
+        r"Missing operating system|Operating system load error|Boot error$",
+        "the boot sector found no loader on the key",
+        "the key's partition table and ldlinux.sys",
+    ),
+    # Firmware
+    _symptom(
+        r"No bootable device|No bootable option or device was found",
+        "the firmware found nothing to boot",
+        "whether the key has a boot sector (BIOS) or efi/boot/bootx64.efi (UEFI)",
+    ),
+    _symptom(
+        r"UEFI Interactive Shell|^Shell> *$",
+        "the UEFI firmware found nothing to boot and opened its shell",
+        "efi/boot/bootx64.efi on the key, and whether its partition is FAT",
+    ),
+    # GRUB
+    _symptom(
+        r"error: (?:\.\./\S+:\d+:)?file [`'](\S+)' not found",
+        "GRUB found no file {1}",
+        "efi/boot/grub.cfg on the key",
+    ),
+    _symptom(
+        r"grub rescue>",
+        "GRUB could not find its own files",
+        "the search in GRUB's built-in configuration: label or file",
+    ),
+    _symptom(
+        r"^grub>|Minimal BASH-like line editing",
+        "GRUB found no configuration and opened its prompt",
+        "efi/boot/grub.cfg on the key",
+    ),
+    _symptom(
+        r"error: (?:\.\./\S+:\d+:)?you need to load the kernel first",
+        "GRUB could not load the kernel",
+        "efi/boot/grub.cfg on the key",
+    ),
+    # Kernel and initramfs
+    _symptom(
+        r"(?:I|i)nitramfs unpacking failed: (.+)",
+        "the kernel could not unpack the initramfs: {1}",
+        "the compression of pxerd: this kernel must know it",
+    ),
+    _symptom(
+        r"VFS: Unable to mount root fs|No working init found",
+        "the kernel panicked: it found no /init in its initramfs",
+        "whether the boot loader passes an initramfs, and its compression",
+    ),
+    _symptom(
+        r"This kernel requires|Please use a kernel appropriate for your CPU",
+        "the kernel refuses this processor",
+    ),
+    _symptom(
+        r"Out of memory: Killed process \d+ \((\S+)\)|System is deadlocked on memory",
+        "the guest ran out of memory",
+        "memory_mebibytes of [smoke] in recipes/site.toml",
+    ),
+    # Alpine's init
+    _symptom(
+        r"Mounting boot media(?:\.{3})?:? *failed",
+        "the initramfs found no boot medium (no apks/.boot_repository on any device)",
+        "drivers and file systems in the initramfs (features usb, virtio …), and the key's apks/",
+    ),
+    _symptom(
+        r"Loading user settings from (\S+?):? *failed",
+        "the initramfs could not unpack the apkovl {1}",
+        _OVERLAY,
+    ),
+    _symptom(
+        r"switch_root: (.+)",
+        "the initramfs could not hand over to the new root: {1}",
+        _PACKAGES,
+    ),
+    _symptom(
+        r"(\S+) not found in new root",
+        "the new root has no {1}: its packages were not installed",
+        _PACKAGES,
+    ),
+    _symptom(
+        r"apkovl packages install completed with errors",
+        "apk could not install all packages of the template",
+        _PACKAGES,
+    ),
+    _symptom(r"^ERROR: (.+)", "apk or the initramfs gave up: {1}", _PACKAGES),
+    # What only says that it broke
+    _symptom(
+        r"emergency recovery shell",
+        "the initramfs gave up and opened its recovery shell",
+        "the lines above it; boot again without `quiet` and with `debug_init`",
+    ),
+    _symptom(r"Kernel panic - not syncing: (.+)", "the kernel panicked: {1}"),
+)
+
+COMPLAINTS = (
+    _symptom(
+        r"mounting \S+ on /\.modloop failed: (.+)",
+        "the modloop could not be mounted ({1}): squashfs or loop may be missing",
+        _INITRAMFS,
+    ),
+    _symptom(r"Failed to mount modloop", "the modloop could not be mounted", _INITRAMFS),
+    _symptom(
+        r"ERROR: modloop failed to start",
+        "no modloop for this kernel was found or could be mounted",
+        "that kernel, initramfs and modloop are of one release; that squashfs is in the initramfs",
+    ),
+    _symptom(
+        r"Failed to verify signature of (\S+)",
+        "the signature of {1} does not fit",
+        "the signature in the initramfs below var/cache/misc, or modloop_verify=no",
+    ),
+    _symptom(r"ERROR: (\S+) failed to (?:start|stop)", "the service {1} failed"),
+    _symptom(r"modprobe: (?:FATAL|ERROR|can't)\S* (.+)", "a module could not be loaded: {1}"),
+    _symptom(r"UNTRUSTED signature", "apk does not trust the repository's signature"),
+    _symptom(
+        r"(?:tar|gzip|gunzip): .*(?:invalid|corrupt|short read|unexpected|crc error)",
+        "an archive is damaged ({0})",
+        _OVERLAY,
+    ),
+    _symptom(r"No space left on device", "a file system of the guest is full"),
+    _symptom(r"SQUASHFS error: (.+)", "the modloop cannot be read: {1}"),
+    _symptom(r"(?:Buffer )?I/O error(?:,| on) dev(?:ice)? (\w+)", "{1} cannot be read"),
+    _symptom(r"BdsDxe: failed to load (.+)", "the UEFI firmware could not load {1}"),
+    _symptom(r"Boot failed: (.+)", "the BIOS could not boot from a device: {1}"),
+    _symptom(r"^error: (.+)", "the boot loader complains: {1}"),
+    _symptom(r"^WARNING: (.+)", "{1}"),
+    _symptom(r"(?:Oops|BUG|general protection fault)[: ].*", "the kernel stumbled: {0}"),
+)
