@@ -1,0 +1,65 @@
+"""grub-mkimage: a UEFI program with all of GRUB that a boot medium needs.
+
+The image carries its modules and a first configuration inside, so that it needs no file
+besides the one it is told to read. The same arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bootsmith.errors import ToolMissing
+from bootsmith.tools.run import run_program
+
+MODULES_DIRECTORY = Path("/usr/lib/grub/x86_64-efi")
+MEDIUM_MODULES = (
+    # what a medium can be: partition tables and file systems
+    "part_msdos", "part_gpt", "fat", "iso9660",
+    # finding it
+    "search", "search_fs_uuid", "search_label", "search_fs_file",
+    # booting from it
+    "normal", "configfile", "linux", "gzio",
+    # screens: the kernel inherits the one that is set
+    "all_video", "efi_gop", "efi_uga", "serial", "terminal",
+    # for someone at the prompt
+    "echo", "test", "true", "ls", "cat", "help", "reboot", "halt",
+)  # fmt: skip
+
+
+def build_grub_image(
+    *,
+    first_configuration: str,
+    prefix: str = "/boot/grub",
+    modules: Sequence[str] = MEDIUM_MODULES,
+    needed_by: str = "the usbkey builder, to make its UEFI loader",
+) -> bytes:
+    """A PE image for x86_64 UEFI firmware, as goes to `efi/boot/bootx64.efi`.
+
+    `first_configuration` runs before anything else, usually to find the medium and set
+    `root` and `prefix`; `prefix` is where `grub.cfg` is looked for otherwise.
+    """
+    if not MODULES_DIRECTORY.is_dir():
+        raise ToolMissing(
+            MODULES_DIRECTORY,
+            f"GRUB's UEFI modules not found, needed by {needed_by}",
+            hint="sudo apt-get install grub-efi-amd64-bin, or see all with: make doctor",
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        configuration = Path(scratch, "first.cfg")
+        configuration.write_text(first_configuration, encoding="ascii")
+        image = Path(scratch, "grub.efi")
+        run_program(
+            [
+                "grub-mkimage",
+                f"--directory={MODULES_DIRECTORY}",
+                "--format=x86_64-efi",
+                f"--prefix={prefix}",
+                f"--config={configuration}",
+                f"--output={image}",
+                *modules,
+            ],
+            needed_by=needed_by,
+        )
+        return image.read_bytes()
