@@ -128,7 +128,8 @@ class Squashfs:
 
     def walk(self, top: str = "") -> Iterator[SquashfsEntry]:
         """Every entry below the directory `top`, a directory before what it holds,
-        each directory in the image's (bytewise) order."""
+        each directory in the image's (bytewise) order.
+        """
         seen: set[int] = set()
         count = 0
         reference, kind = self._lookup(top)
@@ -211,8 +212,14 @@ class Squashfs:
 
     # -- superblock and raw bytes ------------------------------------------------------
 
-    def _damaged(self, problem: str, **facts: object) -> NoReturn:
-        raise FormatError(self.subject, f"damaged squashfs image: {problem}", **facts)
+    def _damaged(self, problem: str, *, expected: object = None, got: object = None) -> NoReturn:
+        raise FormatError(
+            self.subject,
+            f"damaged squashfs image: {problem}",
+            expected=expected,
+            got=got,
+            hint="copy or download it again",
+        )
 
     def _bytes(self, position: int, size: int) -> bytes:
         start = self._offset + position
