@@ -100,7 +100,7 @@ def _read_directory(root: Path, directory: str, model: type[Model]) -> dict[str,
 
 def _stem_name(entry: str, place: Place) -> str:
     stem = entry.removesuffix(".toml")
-    if not NAME.matches(stem):
+    if not NAME.accepts(stem):
         place.fail(
             "the file's name does not make a good name",
             expected=NAME.expected,
@@ -269,7 +269,7 @@ def _checked_template(
             add=f"add the directory overlays/{overlay}",
         )
     values["overlays"] = tuple([overlays[name] for name in values["overlays"]])
-    if not values["hostname"] and not HOSTNAME.matches(values["name"]):
+    if not values["hostname"] and not HOSTNAME.accepts(values["name"]):
         place.at("hostname").fail(
             "missing key, since the template's name is not a host name",
             expected=HOSTNAME.expected,
@@ -287,7 +287,7 @@ def _find_overlays(root: Path) -> dict[str, Overlay]:
     owners = {name for name in names if name.endswith(_OWNERS_SUFFIX)}
     overlays = {}
     for name in names:
-        if name in owners or name.startswith(".") or not NAME.matches(name):
+        if name in owners or name.startswith(".") or not NAME.accepts(name):
             continue
         if (directory / name).is_dir():
             ownership = name + _OWNERS_SUFFIX

@@ -6,7 +6,6 @@ docs/recipes.md all follow from these declarations.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from bootsmith.site.schema import (
@@ -23,29 +22,98 @@ from bootsmith.site.schema import (
     Whole,
     given,
     key,
+    word_of,
 )
+
+_DIGITS = "0123456789"
+_LOWER = "abcdefghijklmnopqrstuvwxyz"
+_UPPER = _LOWER.upper()
+_LETTERS = _LOWER + _UPPER + _DIGITS
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_OPERATOR = "<>=~"
+
+
+def package_name(constraint: str) -> str:
+    """The name that a package constraint is about: up to a version or repository tag."""
+    name = constraint.removeprefix("!").partition("@")[0]
+    for letter in _OPERATOR:
+        name = name.partition(letter)[0]
+    return name
+
+
+def _is_package(text: str) -> bool:
+    """`name`, then optionally operator and version, then optionally a tag; "!" forbids."""
+    constraint, at, tag = text.removeprefix("!").partition("@")
+    name = package_name(text)
+    version = constraint[len(name) :].lstrip(_OPERATOR)
+    operator = constraint[len(name) : len(constraint) - len(version)]
+    return (
+        _package_word(name)
+        and (not constraint[len(name) :] or (operator in _OPERATORS and _package_word(version)))
+        and (not at or _package_word(tag))
+    )
+
+
+_OPERATORS = {"=", "<", ">", "<=", ">=", "~", "=~", "~="}
+_package_word = word_of(f"{_LETTERS}_.+:-~", first=f"{_LETTERS}_.", most=128)
+_label = word_of(f"{_LOWER}{_DIGITS}-", most=63)
+
+
+def _is_hostname(text: str) -> bool:
+    """RFC 1123 labels, lower case; Linux keeps 64 characters."""
+    return len(text) <= 64 and all(
+        _label(label) and label[0] != "-" and label[-1] != "-" for label in text.split(".")
+    )
+
+
+def _is_url(text: str) -> bool:
+    scheme, separator, rest = text.partition("://")
+    host, slash, path = rest.partition("/")
+    return (
+        scheme in {"http", "https"}
+        and all((separator, host, slash, path))
+        and not set(host) & set("?#")
+        and "#" not in path
+        and not text.strip(_PRINTABLE)
+    )
+
+
+def _is_sentence(text: str) -> bool:
+    return 0 < len(text) <= 200 and text.isprintable() and text == text.strip()
+
 
 # A name becomes part of file names (on FAT too, which knows no case), step names and
 # kernel words. A flavor has no dash, so `<release>-<flavor>` reads one way only.
 NAME = Text(
-    r"[a-z0-9][a-z0-9._-]{0,62}",
+    word_of(f"{_LOWER}{_DIGITS}._-", first=_LOWER + _DIGITS, most=63),
     "a name of lower-case letters, digits, dots, dashes and underscores",
 )
-FLAVOR = Text(r"[a-z0-9_]{1,32}", 'a flavor like "lts" or "virt": lower-case letters and digits')
-SERVICE = Text(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}", "the name of an OpenRC service")
-KERNEL_WORD = Text(r"[!#-&(-~]{1,255}", "one word of printable ASCII, without blanks or quotes")
-SENTENCE = Text(r"[^\x00-\x1f\x7f]{1,200}", "one line of text")
-# A constraint as `apk add` takes it: name, then optionally version and repository tag.
-PACKAGE = Text(
-    r"!?[A-Za-z0-9_.][A-Za-z0-9_.+:-]*((=~|~=|=|<=|>=|<|>|~)[A-Za-z0-9_.+:~-]+)?(@[A-Za-z0-9_.-]+)?",
-    'a package as apk takes it, like "nginx", "nginx>1.26" or "!mdev"',
+FLAVOR = Text(
+    word_of(f"{_LOWER}{_DIGITS}_", most=32), 'a flavor like "lts": lower-case letters and digits'
 )
-# RFC 1123; Linux keeps 64 characters.
-HOSTNAME = Text(
-    r"(?=.{1,64}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*",
-    "a host name of lower-case letters, digits, inner dashes and dots",
+SERVICE = Text(
+    word_of(f"{_LETTERS}_.@+-", first=f"{_LETTERS}_", most=64), "the name of an OpenRC service"
 )
-URL = Text(r"https?://[^\s/?#]+/[^\s#]*", "an http:// or https:// URL")
+KERNEL_WORD = Text(
+    word_of(_PRINTABLE.replace('"', "").replace("'", ""), most=255),
+    "one word of printable ASCII, without blanks or quotes",
+)
+SENTENCE = Text(_is_sentence, "one line of text, at most 200 characters")
+PACKAGE = Text(_is_package, 'a package as apk takes it, like "nginx", "nginx>1.26" or "!mdev"')
+HOSTNAME = Text(_is_hostname, "a host name of lower-case letters, digits, inner dashes and dots")
+URL = Text(_is_url, "an http:// or https:// URL of a file")
+LABEL = Text(
+    word_of(f"{_UPPER}{_DIGITS}_-", most=11),
+    "1 to 11 upper-case letters, digits, dashes or underscores",
+)
+SHA256 = Text(
+    lambda text: len(text) == 64 and not text.strip(f"{_DIGITS}abcdefABCDEF"),
+    "64 hexadecimal digits",
+)
+SHA512 = Text(
+    lambda text: len(text) == 128 and not text.strip(f"{_DIGITS}abcdefABCDEF"),
+    "128 hexadecimal digits",
+)
 
 DEFAULT_FEATURES = ("dhcp", "network", "nfs", "squashfs", "virtio", "usb")
 RUNLEVELS = {
@@ -56,12 +124,6 @@ RUNLEVELS = {
 }
 # Highest compression level of each codec: libdeflate, liblzma, libzstd.
 COMPRESSION_LEVELS = {"gzip": (1, 12), "xz": (0, 9), "zstd": (1, 22)}
-
-
-def package_name(constraint: str) -> str:
-    """The name that a package constraint is about."""
-    match = re.match(r"!?[A-Za-z0-9_.+:-]+", constraint)
-    return match[0].removeprefix("!") if match else constraint
 
 
 class PxerdSettings(Model):
@@ -114,12 +176,12 @@ class Release(Model):
         default=None,
     )
     sha256: str | None = key(
-        Text(r"[0-9a-fA-F]{64}", "64 hexadecimal digits"),
+        SHA256,
         about="Digest of the ISO, as in Alpine's `.sha256` file.",
         default=None,
     )
     sha512: str | None = key(
-        Text(r"[0-9a-fA-F]{128}", "128 hexadecimal digits"),
+        SHA512,
         about="Digest of the ISO, as in Alpine's `.sha512` file.",
         default=None,
     )
@@ -196,7 +258,7 @@ class UsbkeySettings(Model):
         spelled="size",
     )
     label: str = key(
-        Text(r"[A-Z0-9_-]{1,11}", "1 to 11 upper-case letters, digits, dashes or underscores"),
+        LABEL,
         about="Volume label of the FAT file system.",
         default="BOOTSMITH",
     )
