@@ -299,7 +299,7 @@ def _identity(digests: dict[str, str], *choices: object) -> bytes:
 def _default_options(
     release: ReleaseFacts, flavor: str, volume_uuid: str, serial_console: bool
 ) -> tuple[str, ...]:
-    options = DEFAULT_OPTIONS
+    options: tuple[str, ...] = DEFAULT_OPTIONS
     if release.generation == "G1":
         # A3.1-3.2 look for the medium that they are told. Their own `usbdisk:vfat` does not
         # find a key that is attached as another kind of disk; the UUID finds it on all.

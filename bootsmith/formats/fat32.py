@@ -16,7 +16,6 @@ Source of the facts: Microsoft Extensible Firmware Initiative FAT32 File System 
 from __future__ import annotations
 
 import struct
-import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -223,7 +222,7 @@ class FatVolume:
         for clusters in self._runs:
             chain.extend(range(len(chain) + 1, len(chain) + clusters))
             chain.append(_END_OF_CHAIN)
-        if sys.byteorder == "big":
+        if struct.pack("=I", 1) != struct.pack("<I", 1):  # a big-endian machine
             chain.byteswap()
         return chain.tobytes()
 

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bootsmith.errors import ToolMissing
+from bootsmith.tools import catalog
 from bootsmith.tools.run import run_program
 
 MODULES_DIRECTORY = Path("/usr/lib/grub/x86_64-efi")
+MODULES_LIST = MODULES_DIRECTORY / "moddep.lst"
 MEDIUM_MODULES = (
     # what a medium can be: partition tables and file systems
     "part_msdos", "part_gpt", "fat", "iso9660",
@@ -33,18 +35,17 @@ def build_grub_image(
     first_configuration: str,
     prefix: str = "/boot/grub",
     modules: Sequence[str] = MEDIUM_MODULES,
-    needed_by: str = "the usbkey builder, to make its UEFI loader",
 ) -> bytes:
     """A PE image for x86_64 UEFI firmware, as goes to `efi/boot/bootx64.efi`.
 
     `first_configuration` runs before anything else, usually to find the medium and set
     `root` and `prefix`; `prefix` is where `grub.cfg` is looked for otherwise.
     """
-    if not MODULES_DIRECTORY.is_dir():
+    if not MODULES_LIST.is_file():
         raise ToolMissing(
-            MODULES_DIRECTORY,
-            f"GRUB's UEFI modules not found, needed by {needed_by}",
-            hint="sudo apt-get install grub-efi-amd64-bin, or see all with: make doctor",
+            MODULES_LIST,
+            f"file not found, needed by {catalog.purpose_of(str(MODULES_LIST))}",
+            hint=f"{catalog.how_to_get(str(MODULES_LIST))}, or see all with: make doctor",
         )
     with tempfile.TemporaryDirectory() as scratch:
         configuration = Path(scratch, "first.cfg")
@@ -59,7 +60,6 @@ def build_grub_image(
                 f"--config={configuration}",
                 f"--output={image}",
                 *modules,
-            ],
-            needed_by=needed_by,
+            ]
         )
         return image.read_bytes()

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from bootsmith.errors import ToolMissing
 from bootsmith.files.atomic import write_file
+from bootsmith.tools import catalog
 from bootsmith.tools.mtools import format_floppy, read_fat_file
 from bootsmith.tools.run import find_program, run_program
 
 MBR_CODE = Path("/usr/lib/syslinux/mbr/mbr.bin")
-_NEEDED_BY = "the usbkey builder, to install the BIOS boot loader"
 _SECTOR_BYTES = 512
 
 
@@ -45,8 +45,8 @@ def read_mbr_code() -> bytes:
     except FileNotFoundError:
         raise ToolMissing(
             MBR_CODE,
-            f"file not found, needed by {_NEEDED_BY}",
-            hint="sudo apt-get install syslinux-common, or see all with: make doctor",
+            f"file not found, needed by {catalog.purpose_of(str(MBR_CODE))}",
+            hint=f"{catalog.how_to_get(str(MBR_CODE))}, or see all with: make doctor",
         ) from None
 
 
@@ -56,9 +56,7 @@ def install_syslinux(image: Path, *, offset_bytes: int, directory: str | None) -
     if directory is not None:
         words += ["-d", directory]
     # As in tools/mtools: at epoch 0 the mtools that it starts would write the year 2098.
-    run_program(
-        [*words, image], environment={"SOURCE_DATE_EPOCH": "315532800"}, needed_by=_NEEDED_BY
-    )
+    run_program([*words, image], environment={"SOURCE_DATE_EPOCH": "315532800"})
 
 
 def read_syslinux_loader(cache: Path | None = None) -> SyslinuxLoader:
@@ -67,7 +65,7 @@ def read_syslinux_loader(cache: Path | None = None) -> SyslinuxLoader:
     Kept in the directory `cache`, if given, under the digest of the installer; within one
     process it is kept anyway.
     """
-    program = Path(find_program("syslinux", needed_by=_NEEDED_BY))
+    program = Path(find_program("syslinux"))
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     return _loader_of(digest, cache)
 
