@@ -187,19 +187,24 @@ COMPLAINTS = (
         "the modloop could not be mounted ({1}): squashfs or loop may be missing",
         _INITRAMFS,
     ),
-    _symptom(r"Failed to mount modloop", "the modloop could not be mounted", _INITRAMFS),
+    _symptom(
+        r"No modloop for (\S+) found",
+        "no modloop for the kernel {1} was found on any medium",
+        "that kernel, initramfs and modloop are of one release",
+    ),
+    _symptom(r"Could not mount (\S*modloop\S*)", "the modloop {1} could not be mounted"),
     _symptom(
         r"ERROR: modloop failed to start",
         "no modloop for this kernel was found or could be mounted",
         "that kernel, initramfs and modloop are of one release; that squashfs is in the initramfs",
     ),
     _symptom(
-        r"Failed to verify signature of (\S+)",
+        r"Failed to verify signature of (\S+?)!?$",
         "the signature of {1} does not fit",
         "the signature in the initramfs below var/cache/misc, or modloop_verify=no",
     ),
     _symptom(r"ERROR: (\S+) failed to (?:start|stop)", "the service {1} failed"),
-    _symptom(r"modprobe: (?:FATAL|ERROR|can't)\S* (.+)", "a module could not be loaded: {1}"),
+    _symptom(r"modprobe: (?:FATAL: |ERROR: )?(.+)", "a module could not be loaded: {1}"),
     _symptom(r"UNTRUSTED signature", "apk does not trust the repository's signature"),
     _symptom(
         r"(?:tar|gzip|gunzip): .*(?:invalid|corrupt|short read|unexpected|crc error)",

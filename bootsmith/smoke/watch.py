@@ -90,12 +90,22 @@ class ConsoleWatch:
             if landmark.stage not in self.landmarks and landmark.pattern.search(line):
                 self._reach(landmark.stage, elapsed_seconds)
         failure = _first(FAILURES, line)
-        if failure and (self.failure is None or failure.rank <= self.failure.rank):
-            self.failure = failure  # equal rank: the same line, read on
-        elif failure is None:
+        if failure:
+            self._fail(failure)
+        else:
             complaint = _first(COMPLAINTS, line)
             if complaint:
                 self._complain(complaint.cause)
+
+    def _fail(self, failure: Finding) -> None:
+        known = self.failure
+        # A prompt-like partial line is judged early: its rest may say more.
+        if (
+            known is None
+            or failure.rank < known.rank
+            or (failure.rank == known.rank and failure.cause.startswith(known.cause))
+        ):
+            self.failure = failure
 
     def _complain(self, cause: str) -> None:
         if self.complaints and cause.startswith(self.complaints[-1]):

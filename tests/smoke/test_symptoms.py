@@ -1,0 +1,191 @@
+"""What lines of real consoles are taken for."""
+
+from __future__ import annotations
+
+import pytest
+
+from bootsmith.smoke.symptoms import COMPLAINTS, FAILURES, LANDMARKS, LOGIN_PROMPT, STAGES
+
+FAILURE_LINES = {
+    "Loading /boot/wrong... failed: No such file or directory": (
+        "SYSLINUX could not load /boot/wrong: No such file or directory"
+    ),
+    "Loading /boot/initramfs-lts failed: No such file or directory": (
+        "SYSLINUX could not load /boot/initramfs-lts: No such file or directory"
+    ),
+    "Could not find kernel image: linux": "SYSLINUX found no kernel linux",
+    "Failed to load ldlinux.c32": (
+        "SYSLINUX could not load its module ldlinux.c32: it is missing or of another build"
+    ),
+    "No DEFAULT or UI configuration directive found!": (
+        "SYSLINUX found no configuration, or one without DEFAULT"
+    ),
+    "Invalid or corrupt kernel image.": "the boot loader says that the kernel is not a kernel",
+    "Missing operating system.": "the boot sector found no loader on the key",
+    "No bootable device.": "the firmware found nothing to boot",
+    "BdsDxe: No bootable option or device was found.": "the firmware found nothing to boot",
+    "UEFI Interactive Shell v2.2": ("the UEFI firmware found nothing to boot and opened its shell"),
+    "error: file `/boot/vmlinuz-lts' not found.": "GRUB found no file /boot/vmlinuz-lts",
+    "error: ../../grub-core/fs/fshelp.c:257:file `/x' not found.": "GRUB found no file /x",
+    "grub rescue> ": "GRUB could not find its own files",
+    "grub> ": "GRUB found no configuration and opened its prompt",
+    "error: you need to load the kernel first.": "GRUB could not load the kernel",
+    "[    0.51] Initramfs unpacking failed: invalid magic at start of compressed archive": (
+        "the kernel could not unpack the initramfs: invalid magic at start of compressed archive"
+    ),
+    "[ 1.2] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)": (
+        "the kernel panicked: it found no /init in its initramfs"
+    ),
+    "This kernel requires an x86-64 CPU, but only detected an i686 CPU.": (
+        "the kernel refuses this processor"
+    ),
+    "[   3.0] Out of memory: Killed process 71 (tar) total-vm:1kB": ("the guest ran out of memory"),
+    " * Mounting boot media: failed. ": (
+        "the initramfs found no boot medium (no apks/.boot_repository on any device)"
+    ),
+    "Mounting boot media failed. ": (
+        "the initramfs found no boot medium (no apks/.boot_repository on any device)"
+    ),
+    " * Loading user settings from /media/sda1/x.apkovl.tar.gz: failed. ": (
+        "the initramfs could not unpack the apkovl /media/sda1/x.apkovl.tar.gz"
+    ),
+    "switch_root: can't execute '/sbin/init': No such file or directory": (
+        "the initramfs could not hand over to the new root: "
+        "can't execute '/sbin/init': No such file or directory"
+    ),
+    "/sbin/init not found in new root": (
+        "the new root has no /sbin/init: its packages were not installed"
+    ),
+    "WARNING: apkovl packages install completed with errors...": (
+        "apk could not install all packages of the template"
+    ),
+    "ERROR: unable to select packages:": (
+        "apk or the initramfs gave up: unable to select packages:"
+    ),
+    "Launching initramfs emergency recovery shell.": (
+        "the initramfs gave up and opened its recovery shell"
+    ),
+    "[    1.9] Kernel panic - not syncing: sysrq triggered crash": (
+        "the kernel panicked: sysrq triggered crash"
+    ),
+}
+
+COMPLAINT_LINES = {
+    "mount: mounting /dev/loop0 on /.modloop failed: Invalid argument": (
+        "the modloop could not be mounted (Invalid argument): squashfs or loop may be missing"
+    ),
+    " * No modloop for 6.1.0-56-amd64 found": (
+        "no modloop for the kernel 6.1.0-56-amd64 was found on any medium"
+    ),
+    " * Could not mount /media/vda1/boot/modloop-lts": (
+        "the modloop /media/vda1/boot/modloop-lts could not be mounted"
+    ),
+    " * ERROR: modloop failed to start": (
+        "no modloop for this kernel was found or could be mounted"
+    ),
+    " * Failed to verify signature of /media/sda1/boot/modloop-lts!": (
+        "the signature of /media/sda1/boot/modloop-lts does not fit"
+    ),
+    " * ERROR: nginx failed to start": "the service nginx failed",
+    "modprobe: FATAL: Module x not found in directory /lib/modules/6.1": (
+        "a module could not be loaded: Module x not found in directory /lib/modules/6.1"
+    ),
+    "modprobe: can't change directory to '6.1': No such file or directory": (
+        "a module could not be loaded: can't change directory to '6.1': No such file or directory"
+    ),
+    "WARNING: Ignoring /media/vda1/apks: UNTRUSTED signature": (
+        "apk does not trust the repository's signature"
+    ),
+    "tar: invalid tar magic": "an archive is damaged (tar: invalid)",
+    "gzip: crc error": "an archive is damaged (gzip: crc error)",
+    "cp: write error: No space left on device": "a file system of the guest is full",
+    "[ 9.1] SQUASHFS error: Unable to read inode 0x11e": (
+        "the modloop cannot be read: Unable to read inode 0x11e"
+    ),
+    "[ 9.1] I/O error, dev vda, sector 8 op 0x0": "vda cannot be read",
+    "[ 9.1] Buffer I/O error on dev sda1, logical block 1": "sda1 cannot be read",
+    'BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Not Found': (
+        'the UEFI firmware could not load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Not Found'
+    ),
+    "Boot failed: not a bootable disk": (
+        "the BIOS could not boot from a device: not a bootable disk"
+    ),
+    "error: no such device: alpine.": "the boot loader complains: no such device: alpine.",
+    "WARNING: opening /media/x: No such file or directory": (
+        "opening /media/x: No such file or directory"
+    ),
+    "[ 3.1] BUG: unable to handle page fault": (
+        "the kernel stumbled: BUG: unable to handle page fault"
+    ),
+}
+
+LANDMARK_LINES = {
+    "SYSLINUX 6.04 EDD 20210613 Copyright (C) 1994-2015 H. Peter Anvin et al": "bootloader",
+    "ISOLINUX 6.04 20200816 ETCD": "bootloader",
+    "Welcome to GRUB!": "bootloader",
+    'BdsDxe: starting Boot0001 "UEFI Misc Device" from PciRoot(0x0)/Pci(0x2,0x0)': "bootloader",
+    "Booting from ROM...": "bootloader",
+    "[    0.000000] Linux version 6.1.0-56-amd64": "kernel",
+    "EFI stub: Loaded initrd from LINUX_EFI_INITRD_MEDIA_GUID device path": "kernel",
+    "Alpine Init 3.14.0-r0": "init",
+    " * Mounting boot media: ok.": "init",
+    "   OpenRC 0.45.2 is starting up Linux 6.1.0-56-amd64 (x86_64)": "openrc",
+    " * Mounting modloop ...": "openrc",
+}
+
+HARMLESS = (
+    "[    0.000000] Command line: console=ttyS0 panic=1 modules=loop,squashfs quiet",
+    "Loading /boot/vmlinuz-lts... ok",
+    "Booting from Hard Disk...",
+    " * Mounting boot media: ok.",
+    " * Loading user settings from /media/vda1/default.apkovl.tar.gz: ok.",
+    " * Starting nginx ... [ ok ]",
+    "OK: 12.3 MiB in 24 packages",
+    "[    0.7] Run /init as init process",
+    "[    1.1] squashfs: version 4.0 (2009/01/31) Phillip Lougher",
+    "bootsmith-report nonce=1 template=default runlevel=default end",
+)
+
+
+def first(table, line):
+    return next((row for row in table if row.explain(line) is not None), None)
+
+
+@pytest.mark.parametrize("line", FAILURE_LINES)
+def test_failures(line):
+    row = first(FAILURES, line)
+    assert row is not None
+    assert row.explain(line).strip() == FAILURE_LINES[line]
+
+
+@pytest.mark.parametrize("line", COMPLAINT_LINES)
+def test_complaints(line):
+    assert first(FAILURES, line) is None
+    row = first(COMPLAINTS, line)
+    assert row is not None
+    assert row.explain(line).strip() == COMPLAINT_LINES[line]
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_harmless_lines(line):
+    assert first(FAILURES, line) is None
+    assert first(COMPLAINTS, line) is None
+
+
+@pytest.mark.parametrize("line", LANDMARK_LINES)
+def test_landmarks(line):
+    stages = [landmark.stage for landmark in LANDMARKS if landmark.pattern.search(line)]
+    assert LANDMARK_LINES[line] in stages
+
+
+def test_every_row_is_tried():
+    rows = {first(FAILURES, line) for line in FAILURE_LINES}
+    assert [row.cause for row in FAILURES if row not in rows] == []
+    rows = {first(COMPLAINTS, line) for line in COMPLAINT_LINES}
+    assert [row.cause for row in COMPLAINTS if row not in rows] == []
+    assert {landmark.stage for landmark in LANDMARKS} == set(STAGES) - {"firmware", "runlevel"}
+
+
+def test_the_login_prompt():
+    assert LOGIN_PROMPT.search("localhost login: ")
+    assert not LOGIN_PROMPT.search("last login: Monday")
