@@ -35,7 +35,7 @@ def site(tmp_path):
 
 def assemble(site, date="2026-11-20"):
     build = site / "artifacts/build"
-    parts = [("kernel", "vmlinuz"), ("pxerd", "pxerd"), ("modloop", "modloop")]
+    parts = [("boot", "vmlinuz"), ("pxerd", "pxerd"), ("modules", "modloop")]
     assemble_generation(
         site="example",
         artifacts=[
@@ -75,9 +75,9 @@ def test_a_manifest_names_every_file_and_where_it_came_from(site):
     assert manifest["id"] == "2026-11-20.1"
     assert manifest["releases"] == {"standin": {"release": "3.24.0", "is_standin": True}}
     assert [part["path"] for part in manifest["artifacts"]] == [
-        "kernel/virt/vmlinuz",
+        "boot/virt/vmlinuz",
         "pxerd/virt/pxerd",
-        "modloop/virt/modloop",
+        "modules/virt/modloop",
     ]
     assert manifest["artifacts"][0]["details"] == {"kernel_release": "6.1.0", "flavor": "virt"}
     assert manifest["steps"] == {"iso:x": {"key": "k", "inputs": {}, "tools": {}}}
@@ -96,7 +96,7 @@ def test_changed_content_makes_one_and_shares_the_rest(site):
     generations = site / "artifacts/generations"
     assert os.readlink(generations / "latest") == "2026-11-20.2"
     first, second = generations / "2026-11-20.1", generations / "2026-11-20.2"
-    assert (first / "kernel/virt/vmlinuz").samefile(second / "kernel/virt/vmlinuz")
+    assert (first / "boot/virt/vmlinuz").samefile(second / "boot/virt/vmlinuz")
     assert (first / "pxerd/virt/pxerd").read_bytes() == b"initramfs"
 
 
@@ -113,7 +113,7 @@ def test_promotion_moves_every_link_through_one(site):
     assert os.readlink(artifacts / "current") == "generations/2026-11-20.1"
     assert os.readlink(artifacts / "pxerd/virt/current") == "../../current/pxerd/virt"
     assert (artifacts / "pxerd/virt/current/pxerd").read_bytes() == b"initramfs"
-    assert (artifacts / "kernel/virt/2026-11-20.1/vmlinuz").read_bytes() == b"kernel"
+    assert (artifacts / "boot/virt/2026-11-20.1/vmlinuz").read_bytes() == b"kernel"
     assert not (artifacts / "candidate").is_symlink()
 
 
@@ -137,7 +137,7 @@ def test_kernel_releases_that_disagree_are_not_promoted(site):
     (generation / "MANIFEST.json").write_text(json.dumps(manifest))
     with pytest.raises(PublishError) as caught:
         promote(site)
-    assert "modloop/virt/modloop has 6.2.0" in str(caught.value)
+    assert "modules/virt/modloop has 6.2.0" in str(caught.value)
     assert not (site / "artifacts/current").exists()
 
 
