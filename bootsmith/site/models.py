@@ -122,8 +122,8 @@ RUNLEVELS = {
     "default": "what this machine is for",
     "shutdown": "services that run when the machine goes down",
 }
-# Highest compression level of each codec: libdeflate, liblzma, libzstd.
-COMPRESSION_LEVELS = {"gzip": (1, 12), "xz": (0, 9), "zstd": (1, 22)}
+# Lowest and highest compression level that formats/compression writes.
+COMPRESSION_LEVELS = {"gzip": (1, 12), "xz": (0, 9), "zstd": (1, 19)}
 
 
 class PxerdSettings(Model):
@@ -141,7 +141,7 @@ class PxerdSettings(Model):
     )
     level: int | None = key(
         Whole(0, 22),
-        about="Compression level: gzip 1 to 12, xz 0 to 9, zstd 1 to 22. Needs a `compression`.",
+        about="Compression level: gzip 1 to 12, xz 0 to 9, zstd 1 to 19. Needs a `compression`.",
         default=None,
         shown_default="chosen by the codec",
     )

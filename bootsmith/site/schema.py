@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
@@ -55,14 +56,14 @@ class Place:
         raise RecipeError(subject, problem, expected=expected, got=got, hint=hint)
 
 
-class Check:
+class Check(ABC):
     """What a value must be. `expected` is said in errors and in the reference page."""
 
     expected: str
 
+    @abstractmethod
     def read(self, value: object, place: Place) -> Any:
         """The checked value as the model holds it, or RecipeError."""
-        raise NotImplementedError
 
 
 class Text(Check):
