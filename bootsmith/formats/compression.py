@@ -103,6 +103,15 @@ def decompress_initramfs(
     return b"".join(parts)
 
 
+def decompress_file(data: bytes, *, limit_bytes: int, subject: str) -> bytes:
+    """The content of one compressed file (`.ko.gz`, `.ko.xz`, `.ko.zst`)."""
+    codec = detect_compression(data, subject=subject)
+    plain, used = _READERS[codec](memoryview(data), limit_bytes, subject)
+    if len(plain) > limit_bytes or used < len(data):
+        raise _damaged(subject, codec, "it does not end where it should")
+    return bytes(plain)
+
+
 def compress_segment(data: bytes, codec: str, level: int) -> bytes:
     """One complete segment that the kernel takes with others before and behind it."""
     if codec == "gzip":

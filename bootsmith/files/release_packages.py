@@ -1,0 +1,126 @@
+"""Files out of the packages that a release carries, read from the ISO in place.
+
+An index does not list what its packages hold, only what they provide (`cmd:nbd-client`,
+`so:libfoo.so.1`). So packages that provide something of the wanted name are opened first,
+the others by size, until everything wanted was found; what each one holds is remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from bootsmith.errors import FormatError
+from bootsmith.files.cache import Cache
+from bootsmith.files.extents import read_extents
+from bootsmith.formats.apk import Apk, ApkEntry, IndexRecord, read_apk, read_index
+from bootsmith.formats.features import expand_globs
+from bootsmith.formats.release_facts import IsoFile, ReleaseFacts, read_release_facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One file of a package; `entry` is a file or a symbolic link."""
+
+    package: str
+    entry: ApkEntry
+
+
+class ReleasePackages:
+    """The packages of one release, below `apks/<arch>/` on its ISO."""
+
+    def __init__(self, *, iso: Path, facts: Path, cache: Cache) -> None:
+        self._iso = iso
+        self._facts_path = facts
+        self._cache = cache
+
+    def find(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, list[Found]]:
+        """For each label in `wanted`, what the first package with a match to its globs has.
+
+        Globs are relative to the root; directories and hard links do not match. Labels that
+        no package answers are absent from the result.
+        """
+        missing = dict(wanted)
+        found: dict[str, list[Found]] = {}
+        for record in self._likely_first(list(wanted.values())):
+            if not missing:
+                break
+            names = self._names_in(record)
+            for label, globs in list(missing.items()):
+                matches = {
+                    name for matched in expand_globs(globs, names).values() for name in matched
+                }
+                if matches:
+                    found[label] = self._take(record, sorted(matches))
+                    del missing[label]
+        return found
+
+    @cached_property
+    def _facts(self) -> ReleaseFacts:
+        return read_release_facts(self._facts_path.read_bytes(), subject=str(self._facts_path))
+
+    @cached_property
+    def _files(self) -> dict[str, IsoFile]:
+        start = f"apks/{self._facts.arch}/"
+        return {
+            file.path[len(start) :]: file
+            for file in self._facts.files
+            if file.path.startswith(start) and file.type == "file"
+        }
+
+    @cached_property
+    def _records(self) -> tuple[IndexRecord, ...]:
+        if "APKINDEX.tar.gz" not in self._files:
+            return ()
+        content = self._read("APKINDEX.tar.gz")
+        return read_index(content, subject=f"{self._iso}: APKINDEX.tar.gz").records
+
+    def _likely_first(self, globs: Sequence[Sequence[str]]) -> Iterator[IndexRecord]:
+        names = {glob.rpartition("/")[2] for group in globs for glob in group}
+        promises = {f"{kind}:{name}" for kind in ("cmd", "so") for name in names}
+
+        def is_likely(record: IndexRecord) -> bool:
+            return any(provided.partition("=")[0] in promises for provided in record.info.provides)
+
+        on_medium = [record for record in self._records if record.file_name in self._files]
+        yield from sorted(
+            on_medium,
+            key=lambda record: (not is_likely(record), record.file_size_bytes, record.file_name),
+        )
+
+    def _names_in(self, record: IndexRecord) -> list[str]:
+        key = hashlib.sha256(f"{record.checksum} {record.file_size_bytes}".encode()).hexdigest()
+        names = self._cache.recall_document("package", key)
+        if names is None:
+            entries = self._package(record.file_name).entries
+            names = sorted(entry.name for entry in entries if entry.kind in ("file", "symlink"))
+            self._cache.keep_document("package", key, names)
+        return names
+
+    def _take(self, record: IndexRecord, names: Sequence[str]) -> list[Found]:
+        package = self._package(record.file_name)
+        wanted = set(names)
+        return [
+            Found(package=record.info.name, entry=entry)
+            for entry in package.entries
+            if entry.name in wanted
+        ]
+
+    @lru_cache(maxsize=4)  # noqa: B019 - lives as long as the search
+    def _package(self, file_name: str) -> Apk:
+        return read_apk(self._read(file_name), subject=f"{self._iso}: {file_name}")
+
+    def _read(self, file_name: str) -> bytes:
+        file = self._files[file_name]
+        descriptor = os.open(self._iso, os.O_RDONLY)
+        try:
+            content = read_extents(descriptor, file.extents, size_bytes=file.size_bytes)
+        finally:
+            os.close(descriptor)
+        if len(content) != file.size_bytes:
+            raise FormatError(self._iso, f"{file.path} is cut short", hint="get the ISO again")
+        return content
