@@ -100,7 +100,7 @@ def test_an_ancient_protocol_is_refused():
     ],
 )
 def test_a_kernel_without_a_version_text_is_refused(broken):
-    with pytest.raises(FormatError, match="^kernel: kernel does not say its version"):
+    with pytest.raises(FormatError, match=r"^kernel: kernel does not say its version"):
         read_bzimage(kernel(**broken))
 
 

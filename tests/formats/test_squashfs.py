@@ -32,8 +32,8 @@ COMPRESSIONS = {
 
 def make_image(tree: Path, image: Path, options: list[str]) -> bytes:
     subprocess.run(
-        ["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-all-root", "-no-xattrs",
-         "-mkfs-time", "0", "-all-time", "0", *options],
+        ["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-all-root",
+         "-no-xattrs", "-mkfs-time", "0", "-all-time", "0", *options],
         check=True, capture_output=True,
     )  # fmt: skip
     return image.read_bytes()
