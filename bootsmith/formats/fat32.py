@@ -213,8 +213,9 @@ class FatVolume:
 
     def _fsinfo(self) -> bytes:
         free = self.geometry.cluster_count - self.used_clusters
-        following = _FIRST_CLUSTER + self.used_clusters if free else 0xFFFF_FFFF
-        return struct.pack("<4s480x4sII12xI", b"RRaA", b"rrAa", free, following, 0xAA55_0000)
+        # Where to look for a free one: Linux and mtools take it for the last one taken.
+        last = _FIRST_CLUSTER + self.used_clusters - 1
+        return struct.pack("<4s480x4sII12xI", b"RRaA", b"rrAa", free, last, 0xAA55_0000)
 
     def _fat(self) -> bytes:
         """The used head of a FAT; what follows is zero, which means free."""

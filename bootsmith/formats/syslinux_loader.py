@@ -21,8 +21,7 @@ from bootsmith.errors import BuildError, FormatError
 SECTOR_BYTES = 512
 _ADV_SECTORS = 2
 _MAGIC = 0x3EB202FE
-_LOAD_ADDRESS = 0x8000
-_SEGMENT_BYTES = 0x10000
+_TRANSFER_LIMIT_BYTES = 0x10000
 _PATCH_AREA = struct.Struct("<IIHHIIHH")
 _PATCH_POINTERS = struct.Struct("<10H")
 _EXTENT = struct.Struct("<QH")
@@ -128,25 +127,15 @@ def _write_extents(image: bytearray, pointers: _Pointers, sectors: Sequence[int]
 
 
 def _extents(sectors: Sequence[int]) -> list[tuple[int, int]]:
-    """Runs of sectors that one BIOS call each can load.
-
-    A run is read to one real-mode segment: less than 64 KiB, and not across a boundary of
-    64 KiB in memory, where loading begins at 0x8000.
-    """
+    """Runs of consecutive sectors, each less than 64 KiB: what one BIOS call may be asked for."""
     extents: list[tuple[int, int]] = []
-    base = address = _LOAD_ADDRESS
     for sector in sectors:
         if extents:
             lba, count = extents[-1]
-            grown_bytes = (count + 1) * SECTOR_BYTES
-            same_segment = base // _SEGMENT_BYTES == (base + grown_bytes - 1) // _SEGMENT_BYTES
-            if sector == lba + count and grown_bytes < _SEGMENT_BYTES and same_segment:
+            if sector == lba + count and (count + 1) * SECTOR_BYTES < _TRANSFER_LIMIT_BYTES:
                 extents[-1] = (lba, count + 1)
-                address += SECTOR_BYTES
                 continue
-        base = address
         extents.append((sector, 1))
-        address += SECTOR_BYTES
     return extents
 
 
