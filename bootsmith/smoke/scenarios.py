@@ -159,6 +159,7 @@ def machine_of(
         nics=(UserNic(),),
         smbios_system={} if scenario.direct else {"serial": f"bootsmith-{nonce}"},
         console=console,
-        screen=screen,
+        # OVMF writes to every serial port by itself: a second one would only say it again.
+        screen=screen if scenario.firmware == "bios" else None,
         screen_port=screen_port,
     )

@@ -51,6 +51,7 @@ def _symptom(pattern: str, cause: str, look: str | None = None) -> Symptom:
 _KEY_FILES = "the key's boot loader configuration and the names below boot/"
 _INITRAMFS = "the report of doit pxerd and its features"
 _OVERLAY = "the template's overlay trees and the apkovl built from them"
+_MEMORY = "memory_mebibytes of [smoke] in recipes/site.toml"
 _PACKAGES = "packages in the template recipe, and apks/ on the medium"
 
 LANDMARKS = (
@@ -111,6 +112,16 @@ FAILURES = (
         "efi/boot/grub.cfg on the key",
     ),
     _symptom(
+        r"^error: (?:\.\./\S+:\d+:)?out of memory",
+        "GRUB had too little memory for kernel or initramfs",
+        _MEMORY,
+    ),
+    _symptom(
+        r"error: (?:\.\./\S+:\d+:)?you need to load the kernel first",
+        "GRUB could not load the kernel",
+        "efi/boot/grub.cfg on the key",
+    ),
+    _symptom(
         r"grub rescue>",
         "GRUB could not find its own files",
         "the search in GRUB's built-in configuration: label or file",
@@ -118,11 +129,6 @@ FAILURES = (
     _symptom(
         r"^grub>|Minimal BASH-like line editing",
         "GRUB found no configuration and opened its prompt",
-        "efi/boot/grub.cfg on the key",
-    ),
-    _symptom(
-        r"error: (?:\.\./\S+:\d+:)?you need to load the kernel first",
-        "GRUB could not load the kernel",
         "efi/boot/grub.cfg on the key",
     ),
     # Kernel and initramfs
@@ -143,7 +149,7 @@ FAILURES = (
     _symptom(
         r"Out of memory: Killed process \d+ \((\S+)\)|System is deadlocked on memory",
         "the guest ran out of memory",
-        "memory_mebibytes of [smoke] in recipes/site.toml",
+        _MEMORY,
     ),
     # Alpine's init
     _symptom(

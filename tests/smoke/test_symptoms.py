@@ -27,6 +27,7 @@ FAILURE_LINES = {
     "UEFI Interactive Shell v2.2": ("the UEFI firmware found nothing to boot and opened its shell"),
     "error: file `/boot/vmlinuz-lts' not found.": "GRUB found no file /boot/vmlinuz-lts",
     "error: ../../grub-core/fs/fshelp.c:257:file `/x' not found.": "GRUB found no file /x",
+    "error: out of memory.": "GRUB had too little memory for kernel or initramfs",
     "grub rescue> ": "GRUB could not find its own files",
     "grub> ": "GRUB found no configuration and opened its prompt",
     "error: you need to load the kernel first.": "GRUB could not load the kernel",

@@ -1,0 +1,239 @@
+"""Real machines, real firmware and boot loaders; the guest is tiny and behaves as told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bootsmith.errors import SmokeError
+from bootsmith.smoke.accelerator import choose_accelerator, runs_guests
+from bootsmith.smoke.evidence import check_generation_evidence, read_evidence
+from bootsmith.smoke.parts import read_generation
+from bootsmith.smoke.proof import run_smoke
+
+SLOW_MACHINE_SECONDS = 240.0
+# As Alpine's init says it, in two pieces.
+NO_MEDIUM = """
+echo 'Mounting boot media failed. '
+sleep 0.2
+echo 'Launching initramfs emergency recovery shell.'
+"""
+
+
+def smoke(tmp_path, generation, scenario, **keywords):
+    return run_smoke(
+        scenario=scenario,
+        generation=generation,
+        evidence_root=tmp_path / "evidence",
+        memory_mebibytes=320,  # GRUB wants more than the guest
+        accelerator="tcg",
+        **{"timeout_seconds": SLOW_MACHINE_SECONDS, **keywords},
+    )
+
+
+def failure(tmp_path, generation, scenario, **keywords):
+    """The error's first line; the rest has the same form for all."""
+    with pytest.raises(SmokeError) as caught:
+        smoke(tmp_path, generation, scenario, **keywords)
+    directory = tmp_path / "evidence/2026-11-21.1" / scenario
+    evidence = read_evidence(directory / "evidence.json")
+    first, *rest = str(caught.value).splitlines()
+    assert evidence.verdict == "failed"
+    assert first == f"smoke {scenario}: {evidence.cause}"
+    assert f"    log: {os.path.relpath(directory / 'console.log')}" in rest or (
+        f"    log: {directory / 'console.log'}" in rest
+    )
+    assert rest[-1].startswith("  next: ")
+    assert rest[-1].endswith("replay.sh")
+    return evidence.cause
+
+
+@pytest.mark.boot
+@pytest.mark.network
+def test_a_direct_boot_is_proven(tmp_path, guest):
+    generation = guest.generation(tmp_path / "g", "report\necho done")
+    said = []
+    path = smoke(tmp_path, generation, "direct-pxerd", progress=lambda *words: said.append(words))
+    evidence = read_evidence(path)
+    assert evidence.verdict == "booted"
+    assert evidence.report["nonce"] == evidence.nonce
+    assert evidence.report["kernel"] == guest.kernel_release
+    stages = ["firmware", "bootloader", "kernel", "init", "runlevel"]
+    assert sorted(evidence.landmarks_seconds, key=evidence.landmarks_seconds.get) == stages
+    assert sorted(evidence.artifacts) == [
+        "kernel/r-virt/vmlinuz",
+        "pxerd/r-virt/pxerd",
+        "usbkey/tiny/tiny.img",
+    ]
+    parts = read_generation(generation).parts
+    check_generation_evidence(
+        evidence_root=tmp_path / "evidence",
+        generation="2026-11-21.1",
+        digests={part.path: part.sha256 for part in parts},
+        scenarios=["direct-pxerd"],
+    )
+    assert said[0] == ("direct-pxerd: reading", 0, None)
+    assert {words[1] for words in said} >= {0, 3}
+    assert path.with_name("console.log").read_bytes().count(b"\r\n") > 50
+    assert f"bootsmith_nonce={evidence.nonce}" in path.with_name("replay.sh").read_text()
+
+
+@pytest.mark.boot
+@pytest.mark.network
+@pytest.mark.parametrize("scenario", ["key-usb-beside-disk", "key-uefi"])
+def test_a_key_is_proven_by_the_machine_serial(tmp_path, guest, scenario):
+    key = guest.key(tmp_path, "report")
+    generation = guest.generation(tmp_path / "g", "exit 1", key=key, flavor="lts")
+    evidence = read_evidence(smoke(tmp_path, generation, scenario))
+    assert evidence.verdict == "booted"
+    assert list(evidence.artifacts) == ["usbkey/tiny/tiny.img"]
+    assert (generation / "usbkey/tiny/tiny.img").read_bytes() == key
+
+
+@pytest.mark.boot
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "behaviour,cause",
+    [
+        (
+            "nonce=0ld; report",
+            "the guest reports the nonce 0ld, not this run's *: its report proves nothing",
+        ),
+        ("echo c > /proc/sysrq-trigger", "the kernel panicked: sysrq triggered crash"),
+        (
+            NO_MEDIUM,
+            "the initramfs found no boot medium (no apks/.boot_repository on any device)",
+        ),
+        ("poweroff -f", "the guest restarted or switched itself off before it reported"),
+    ],
+    ids=["nonce", "panic", "recovery", "poweroff"],
+)
+def test_what_is_not_proven(tmp_path, guest, behaviour, cause):
+    generation = guest.generation(tmp_path / "g", behaviour)
+    got = failure(tmp_path, generation, "direct-pxerd")
+    before, _, after = cause.partition("*")
+    assert got.startswith(before)
+    assert got.endswith(after)
+
+
+@pytest.mark.boot
+@pytest.mark.network
+def test_a_report_that_lacks_something(tmp_path, guest):
+    generation = guest.generation(
+        tmp_path / "g", "template=other modloop=none; report", kernel_release="5.10.0-virt"
+    )
+    assert failure(tmp_path, generation, "direct-pxerd") == (
+        "the guest reports template other, expected tiny; "
+        f"the guest reports kernel {guest.kernel_release}, expected 5.10.0-virt; "
+        "the guest runs without its modloop"
+    )
+
+
+@pytest.mark.boot
+@pytest.mark.network
+def test_silence_ends_with_the_time(tmp_path, guest):
+    generation = guest.generation(tmp_path / "g", "report")
+    cause = failure(tmp_path, generation, "direct-pxerd", timeout_seconds=0.5)
+    assert cause.startswith("no report within 0.5 s; ")
+
+
+@pytest.mark.boot
+@pytest.mark.network
+def test_a_wrong_path_in_syslinux_cfg(tmp_path, guest):
+    key = guest.key(tmp_path, "report", syslinux_kernel="/boot/wrong")
+    generation = guest.generation(tmp_path / "g", "report", key=key)
+    assert failure(tmp_path, generation, "key-virtio-bios") == (
+        "SYSLINUX could not load /boot/wrong: No such file or directory"
+    )
+
+
+@pytest.mark.boot
+@pytest.mark.network
+def test_a_key_without_a_boot_sector(tmp_path, guest):
+    generation = guest.generation(tmp_path / "g", "report", key=bytes(1 << 20))
+    assert failure(tmp_path, generation, "key-virtio-bios") == "the firmware found nothing to boot"
+
+
+@pytest.mark.boot
+@pytest.mark.network
+def test_qemu_itself_gives_up(tmp_path, guest):
+    generation = guest.generation(tmp_path / "g", "report", key=bytes(1 << 20))
+    with pytest.raises(SmokeError) as caught:
+        run_smoke(
+            scenario="key-virtio-bios",
+            generation=generation,
+            evidence_root=tmp_path / "evidence",
+            memory_mebibytes=1 << 40,
+            accelerator="tcg",
+        )
+    assert str(caught.value).startswith("smoke key-virtio-bios: QEMU gave up: qemu-system-x86_64: ")
+
+
+@pytest.mark.boot
+@pytest.mark.network
+def test_a_guest_dies_with_us(tmp_path, guest):
+    """Even when we get SIGKILL and cannot clean up."""
+    generation = guest.generation(tmp_path / "g", "echo sleeping")
+    script = (
+        "import sys; from pathlib import Path; from bootsmith.smoke.proof import run_smoke\n"
+        "run_smoke(scenario='direct-pxerd', generation=Path(sys.argv[1]), "
+        "evidence_root=Path(sys.argv[2]), memory_mebibytes=192, accelerator='tcg')\n"
+    )
+    ours = subprocess.Popen(
+        [sys.executable, "-c", script, generation, tmp_path / "evidence"],
+        cwd=Path(__file__).parents[2],
+    )
+    console = tmp_path / "evidence/2026-11-21.1/direct-pxerd/console.log"
+    try:
+        wait_for(lambda: console.exists() and console.stat().st_size > 0)
+        (machine,) = machines_of(tmp_path)
+    finally:
+        ours.send_signal(signal.SIGKILL)
+        ours.wait()
+    wait_for(lambda: machines_of(tmp_path) == [])
+    assert not Path(f"/proc/{machine}/exe").exists()
+
+
+@pytest.mark.boot
+def test_the_probe_runs_a_guest(tmp_path):
+    assert runs_guests("tcg", limit_seconds=SLOW_MACHINE_SECONDS)
+    assert not runs_guests("tcg", limit_seconds=0.01)
+    wanted = choose_accelerator("auto", memory=tmp_path)
+    assert choose_accelerator("auto", memory=tmp_path) == wanted
+
+
+def test_an_unknown_accelerator(tmp_path):
+    with pytest.raises(SmokeError) as caught:
+        choose_accelerator("hvf", memory=tmp_path)
+    assert str(caught.value) == (
+        "smoke: is told to use an unknown accelerator; expected auto, tcg or kvm, got hvf\n"
+        '  next: set accelerator = "auto" below [smoke] in recipes/site.toml'
+    )
+
+
+def machines_of(directory: Path) -> list[int]:
+    """Process ids of QEMUs that were given a path below `directory`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if words.startswith(b"qemu") and os.fsencode(directory) in words and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + SLOW_MACHINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
