@@ -19,6 +19,7 @@ from doit.reporter import ConsoleReporter
 
 from bootsmith.errors import BootsmithError
 from bootsmith.graph.execute import Executor
+from bootsmith.graph.key import shown
 from bootsmith.graph.layout import Layout
 from bootsmith.graph.registry import plan_site
 from bootsmith.graph.step import Group, Step
@@ -54,6 +55,13 @@ def site_tasks(root: Path) -> Iterator[dict[str, Any]]:
         # recipe deserves its one clear message instead.
         print(error, file=sys.stderr)
         sys.exit(_EXIT_BAD_RECIPE)
+    yield from step_tasks(layout, steps, groups)
+
+
+def step_tasks(
+    layout: Layout, steps: Sequence[Step], groups: Sequence[Group]
+) -> Iterator[dict[str, Any]]:
+    """The tasks of these steps: a heading a kind, a task a step, the verbs over them."""
     executor = Executor(layout, steps)
     _RUN.executor = executor
     producers = {path: step.label for step in steps for path in step.outputs}
@@ -107,7 +115,7 @@ def _task_of(step: Step, executor: Executor, producers: Mapping[Path, str]) -> d
         "basename": step.kind,
         "actions": [(_do, [step.label])],
         "task_dep": sorted(before - {step.label}),
-        "targets": [str(path) for path in step.outputs],
+        "targets": [shown(path, executor.layout.root) for path in step.outputs],
         "uptodate": [(_is_done, [step.label])],
         "doc": step.summary,
         "title": lambda task: task.name,
@@ -208,6 +216,3 @@ class SiteReporter(ConsoleReporter):
                 seconds=time.monotonic() - self._started,
                 layout=executor.layout,
             )
-
-
-__all__ = ["Group", "doit_config", "site_tasks"]
