@@ -21,6 +21,7 @@ from bootsmith.tools.run import run_program
 Accelerator = Literal["tcg", "kvm"]
 MEMORY_NAME = "accelerator.json"
 _KVM = Path("/dev/kvm")
+_AUTO = 'set accel = "auto" below [smoke] in recipes/site.toml'
 _PROBE_SECONDS = 3.0
 _EXIT_PORT = 0xF4
 _EXIT_VALUE = 0x10
@@ -41,11 +42,11 @@ def choose_accelerator(wanted: str, *, memory: Path) -> Accelerator:
     """
     if wanted not in ("auto", "tcg", "kvm"):
         raise SmokeError(
-            "smoke",
-            "is told to use an unknown accelerator",
+            "recipes/site.toml: smoke.accel",
+            "is not an accelerator",
             expected="auto, tcg or kvm",
             got=wanted,
-            hint='set accelerator = "auto" below [smoke] in recipes/site.toml',
+            hint=_AUTO,
         )
     if wanted == "tcg" or (wanted == "auto" and not _KVM.exists()):
         return "tcg"
@@ -55,7 +56,7 @@ def choose_accelerator(wanted: str, *, memory: Path) -> Accelerator:
         raise SmokeError(
             "smoke",
             f"KVM is demanded, but a guest on it did not end within {_PROBE_SECONDS:g} s",
-            hint='allow this user to open /dev/kvm, or set accelerator = "auto"',
+            hint=f"allow this user to open {_KVM}, or {_AUTO}",
         )
     return "tcg"
 

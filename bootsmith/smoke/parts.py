@@ -105,13 +105,13 @@ def choose_parts(
     """
     key = _choose_key(generation, scenario, wanted, None if direct else firmware, template)
     kernel = _companion(generation, key, "kernel")
+    pxerd = _companion(generation, key, "pxerd")
+    modloop = _companion(generation, key, "modloop")
     chosen_template = key.detail("template") or Path(key.path).stem
-    release = key.detail("kernel_release")
-    if release is None and kernel is not None:
-        release = kernel.detail("kernel_release")
+    said = [part.detail("kernel_release") for part in (key, kernel, pxerd, modloop) if part]
+    release = next((word for word in said if word), None)
     if not direct:
         return Chosen(template=chosen_template, kernel_release=release, key=key)
-    pxerd = _companion(generation, key, "pxerd")
     if kernel is None or pxerd is None:
         missing = "kernel" if kernel is None else "pxerd"
         raise SmokeError(

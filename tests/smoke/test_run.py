@@ -15,7 +15,7 @@ from bootsmith.errors import SmokeError
 from bootsmith.smoke.accelerator import choose_accelerator, runs_guests
 from bootsmith.smoke.evidence import check_generation_evidence, read_evidence
 from bootsmith.smoke.parts import read_generation
-from bootsmith.smoke.proof import run_smoke
+from bootsmith.smoke.run import run_smoke
 
 SLOW_MACHINE_SECONDS = 240.0
 # As Alpine's init says it, in two pieces.
@@ -29,8 +29,8 @@ echo 'Launching initramfs emergency recovery shell.'
 def smoke(tmp_path, generation, scenario, **keywords):
     return run_smoke(
         scenario=scenario,
-        generation=generation,
-        evidence_root=tmp_path / "evidence",
+        manifest=generation / "MANIFEST.json",
+        evidence=tmp_path / "evidence",
         memory_mebibytes=320,  # GRUB wants more than the guest
         accelerator="tcg",
         **{"timeout_seconds": SLOW_MACHINE_SECONDS, **keywords},
@@ -167,8 +167,8 @@ def test_qemu_itself_gives_up(tmp_path, guest):
     with pytest.raises(SmokeError) as caught:
         run_smoke(
             scenario="key-virtio-bios",
-            generation=generation,
-            evidence_root=tmp_path / "evidence",
+            manifest=generation / "MANIFEST.json",
+            evidence=tmp_path / "evidence",
             memory_mebibytes=1 << 40,
             accelerator="tcg",
         )
@@ -181,9 +181,9 @@ def test_a_guest_dies_with_us(tmp_path, guest):
     """Even when we get SIGKILL and cannot clean up."""
     generation = guest.generation(tmp_path / "g", "echo sleeping")
     script = (
-        "import sys; from pathlib import Path; from bootsmith.smoke.proof import run_smoke\n"
-        "run_smoke(scenario='direct-pxerd', generation=Path(sys.argv[1]), "
-        "evidence_root=Path(sys.argv[2]), memory_mebibytes=192, accelerator='tcg')\n"
+        "import sys; from pathlib import Path; from bootsmith.smoke.run import run_smoke\n"
+        "run_smoke(scenario='direct-pxerd', manifest=Path(sys.argv[1], 'MANIFEST.json'), "
+        "evidence=Path(sys.argv[2]), memory_mebibytes=192, accelerator='tcg')\n"
     )
     ours = subprocess.Popen(
         [sys.executable, "-c", script, generation, tmp_path / "evidence"],
@@ -212,8 +212,9 @@ def test_an_unknown_accelerator(tmp_path):
     with pytest.raises(SmokeError) as caught:
         choose_accelerator("hvf", memory=tmp_path)
     assert str(caught.value) == (
-        "smoke: is told to use an unknown accelerator; expected auto, tcg or kvm, got hvf\n"
-        '  next: set accelerator = "auto" below [smoke] in recipes/site.toml'
+        "recipes/site.toml: smoke.accel: is not an accelerator; "
+        "expected auto, tcg or kvm, got hvf\n"
+        '  next: set accel = "auto" below [smoke] in recipes/site.toml'
     )
 
 

@@ -37,8 +37,8 @@ class _Failure:
 def run_smoke(
     *,
     scenario: str,
-    generation: Path,
-    evidence_root: Path,
+    manifest: Path,
+    evidence: Path,
     memory_mebibytes: int,
     accelerator: str,
     template: str | None = None,
@@ -46,19 +46,20 @@ def run_smoke(
     timeout_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Boot `generation` as `scenario` says; return the path of the evidence.
+    """Boot a generation as `scenario` says; return the path of the evidence.
 
-    `accelerator` is `auto`, `tcg` or `kvm`. `template` boots that one instead of the
-    first that fits. `cache` keeps what is known of this machine's KVM (default: beside
-    the evidence). Raises SmokeError if the guest does not prove its boot; evidence of
-    the failure is left as well.
+    `manifest` is the generation's, also through a link that moves on meanwhile;
+    `evidence` is the directory of all evidence. `accelerator` is `auto`, `tcg` or `kvm`.
+    `template` boots that one instead of the first that fits. `cache` keeps what is known
+    of this machine's KVM (default: beside the evidence). Raises SmokeError if the guest
+    does not prove its boot; evidence of the failure is left as well.
     """
     row = find_scenario(scenario)
     row = replace(row, timeout_seconds=timeout_seconds or row.timeout_seconds)
-    parts = read_generation(generation.resolve())
+    parts = read_generation(manifest.resolve().parent)
     chosen = choose_for(row, parts, template=template)
     check_firmware(row.firmware)
-    logs = _Logs.at(evidence_path(evidence_root.absolute(), parts.id, row.name), template)
+    logs = _Logs.at(evidence_path(evidence.absolute(), parts.id, row.name), template)
     # From here to the end of the run nothing claims that this scenario boots.
     logs.evidence.unlink(missing_ok=True)
     if progress:
@@ -70,7 +71,7 @@ def run_smoke(
         chosen,
         nonce=nonce,
         memory_mebibytes=memory_mebibytes,
-        accelerator=choose_accelerator(accelerator, memory=cache or evidence_root),
+        accelerator=choose_accelerator(accelerator, memory=cache or evidence),
         console=logs.console,
         screen=logs.screen,
         screen_port=logs.screen_port,
