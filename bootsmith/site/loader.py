@@ -118,7 +118,9 @@ def _read_recipe(root: Path, shown: str, model: type[Model]) -> _Recipe:
     except tomllib.TOMLDecodeError as error:
         _not_toml(shown, content, str(error))
     except RecursionError:
-        raise RecipeError(shown, "not TOML: nested too deeply") from None
+        raise RecipeError(
+            shown, "not TOML: nested too deeply", hint="docs/recipes.md describes every key"
+        ) from None
     place = Place(file=path, shown=shown, content=content)
     return _Recipe(place, read_keys(model, table, place))
 
@@ -134,7 +136,12 @@ def _read_text(path: Path, shown: str) -> str:
             hint="a site has recipes/ and overlays/ at its root; docs/recipes.md describes them",
         ) from None
     if len(data) > _MOST_RECIPE_BYTES:
-        raise RecipeError(shown, "too large for a recipe", expected="at most 16 MiB")
+        raise RecipeError(
+            shown,
+            "too large for a recipe",
+            expected="at most 16 MiB",
+            hint="docs/recipes.md describes every key",
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -212,7 +219,7 @@ def _check_pxerd(place: Place, pxerd: PxerdSettings, features: Iterable[str]) ->
             feature,
             features,
             place.at("features", index),
-            what="feature",
+            problem="there is no such feature",
             add=f"add recipes/features.d/{feature}.modules or .files",
         )
     if pxerd.level is None:
@@ -238,14 +245,14 @@ def _check_machine(recipe: _Recipe, releases: Mapping[str, Release]) -> None:
         release,
         releases,
         recipe.place.at("release"),
-        what="release",
+        problem="there is no such release",
         add=f"add recipes/releases/{release}.toml",
     )
     check_reference(
         flavor,
         releases[release].flavors,
         recipe.place.at("flavor"),
-        what=f"flavor in release {release}",
+        problem=f"release {release} has no such flavor",
         add=f"add it to the flavors of {release}",
     )
 
@@ -265,7 +272,7 @@ def _checked_template(
             overlay,
             overlays,
             place.at("overlays", index),
-            what="overlay",
+            problem="there is no such overlay",
             add=f"add the directory overlays/{overlay}",
         )
     values["overlays"] = tuple([overlays[name] for name in values["overlays"]])

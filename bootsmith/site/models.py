@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bootsmith.site.schema import (
     Choice,
+    Digest,
     FilePath,
     Flag,
     ListOf,
@@ -106,15 +107,6 @@ LABEL = Text(
     word_of(f"{_UPPER}{_DIGITS}_-", most=11),
     "1 to 11 upper-case letters, digits, dashes or underscores",
 )
-SHA256 = Text(
-    lambda text: len(text) == 64 and not text.strip(f"{_DIGITS}abcdefABCDEF"),
-    "64 hexadecimal digits",
-)
-SHA512 = Text(
-    lambda text: len(text) == 128 and not text.strip(f"{_DIGITS}abcdefABCDEF"),
-    "128 hexadecimal digits",
-)
-
 DEFAULT_FEATURES = ("dhcp", "network", "nfs", "squashfs", "virtio", "usb")
 RUNLEVELS = {
     "sysinit": "services that bring up devices, before everything else",
@@ -140,7 +132,7 @@ class PxerdSettings(Model):
         default="auto",
     )
     level: int | None = key(
-        Whole(0, 22),
+        Whole(0, 19),
         about="Compression level: gzip 1 to 12, xz 0 to 9, zstd 1 to 19. Needs a `compression`.",
         default=None,
         shown_default="chosen by the codec",
@@ -176,12 +168,12 @@ class Release(Model):
         default=None,
     )
     sha256: str | None = key(
-        SHA256,
+        Digest(64),
         about="Digest of the ISO, as in Alpine's `.sha256` file.",
         default=None,
     )
     sha512: str | None = key(
-        SHA512,
+        Digest(128),
         about="Digest of the ISO, as in Alpine's `.sha512` file.",
         default=None,
     )

@@ -3,7 +3,7 @@
 A model is a class whose fields are declared with `key(...)` (read from TOML) or `given()`
 (supplied by the loader). Models are frozen and keyword-only, as dataclasses are to a type
 checker; no code is generated for them when the module is imported, because that costs a
-no-op `doit build` more than reading all recipes does (docs/recipes.md has the figures).
+no-op `doit build` more than reading all recipes does (docs/dependencies-validation.md).
 
 A value that does not fit raises RecipeError located `file:line: key`.
 """
@@ -53,7 +53,13 @@ class Place:
         subject = self.shown if line is None else f"{self.shown}:{line}"
         if self.keys:
             subject += f": {_dotted(self.keys)}"
-        raise RecipeError(subject, problem, expected=expected, got=got, hint=hint)
+        raise RecipeError(
+            subject,
+            problem,
+            expected=expected,
+            got=got,
+            hint=hint or f"correct it; {_REFERENCE} describes every key",
+        )
 
 
 class Check(ABC):
@@ -95,13 +101,31 @@ def word_of(letters: str, *, first: str | None = None, most: int) -> Callable[[s
     return accepts
 
 
+class Digest(Check):
+    """A digest in hexadecimal digits, upper or lower case."""
+
+    def __init__(self, digits: int) -> None:
+        self._digits = digits
+        self.expected = f"{digits} hexadecimal digits"
+
+    def read(self, value: object, place: Place) -> str:
+        """The digest in lower case, as hashlib writes it."""
+        if type(value) is not str:
+            _wrong_type(place, "text", value)
+        if len(value) != self._digits or value.strip("0123456789abcdefABCDEF"):
+            _bad_value(place, self.expected, value)
+        return value.lower()
+
+
 class Whole(Check):
     """A whole number within bounds, both included."""
 
     def __init__(self, least: int, most: int) -> None:
         self._least = least
         self._most = most
-        self.expected = f"a whole number from {least} to {most}"
+        self.expected = (
+            f"the number {least}" if least == most else f"a whole number from {least} to {most}"
+        )
 
     def read(self, value: object, place: Place) -> int:
         """The number itself."""
@@ -238,14 +262,16 @@ class ListOf(Check):
         )
         seen: dict[str, str] = {}
         for index, member in enumerate(members):
-            other = seen.setdefault(self._sameness(member), member)
-            if other is not member or value.index(member) != index:
+            same = self._sameness(member)
+            if same in seen:
+                both = _literal(member) if seen[same] == member else f"{seen[same]} and {member}"
                 place.at(index).fail(
                     "named twice",
                     expected=f"each of the {self.of} once",
-                    got=_literal(member) if other == member else f"{other!s} and {member!s}",
+                    got=both,
                     hint="remove one of the two",
                 )
+            seen[same] = member
         return members
 
 
@@ -382,7 +408,7 @@ class Model:
         return f"{type(self).__name__}({values})"
 
     @classmethod
-    def keys(cls) -> tuple[Key, ...]:
+    def declared_keys(cls) -> tuple[Key, ...]:
         """The declared keys in their order."""
         return tuple(cls._keys.values())
 
@@ -411,8 +437,10 @@ def read_keys(model: type[Model], table: Mapping[str, object], place: Place) -> 
     return values
 
 
-def check_reference(value: str, known: Iterable[str], place: Place, *, what: str, add: str) -> None:
-    """RecipeError unless `value` is one of `known`, which are `what` (singular).
+def check_reference(
+    value: str, known: Iterable[str], place: Place, *, problem: str, add: str
+) -> None:
+    """RecipeError with `problem` unless `value` is one of `known`.
 
     `add` says how another one comes to be.
     """
@@ -422,7 +450,7 @@ def check_reference(value: str, known: Iterable[str], place: Place, *, what: str
     near = nearest(value, names)
     choice = f"write {_literal(near)}, or " if near else ""
     place.fail(
-        f"there is no {what} of this name",
+        problem,
         expected=_one_of(names) if names else None,
         got=_literal(value),
         hint=f"{choice}{add}",
@@ -470,11 +498,11 @@ def _bad_value(place: Place, expected: str, value: object) -> NoReturn:
 
 def _kind_of(value: object) -> str:
     kinds: dict[type, str] = {
-        bool: "true or false",
-        str: "text",
         list: "a list",
         dict: "a table",
     }
+    if type(value) is str:
+        return f"the text {_literal(value)}"
     if type(value) in {int, float}:
         return f"the number {value}"
     if type(value) is bool:
