@@ -173,20 +173,17 @@ function report_conflicts(    text, i, which) {
 	}
 }
 
-# "Q1" and base64 of a SHA-1, as hexadecimal.
-function digest_hex(text,    hex, i, value, bits, held) {
-	hex = ""; value = held = 0
-	for (i = 3; i <= length(text); i++) {
-		bits = index(base64, substr(text, i, 1)) - 1
-		if (bits < 0) break
-		value = value * 64 + bits; held += 6
-		while (held >= 4) {
-			held -= 4
-			hex = hex sprintf("%x", int(value / 2 ^ held))
-			value = value % (2 ^ held)
-		}
-	}
+# "Q1" and base64 of a SHA-1, as hexadecimal: two characters are three hexadecimal digits.
+function digest_hex(text,    hex, i) {
+	hex = ""
+	for (i = 3; i < length(text); i += 2)
+		hex = hex sprintf("%03x", value_of(substr(text, i, 1)) * 64 + value_of(substr(text, i + 1, 1)))
 	return substr(hex, 1, 40)
+}
+
+function value_of(character,    at) {
+	at = index(base64, character)
+	return at ? at - 1 : 0
 }
 
 END {
