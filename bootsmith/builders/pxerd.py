@@ -451,7 +451,8 @@ class _Build:
         builtin_names = sorted(builtin_text.decode("utf-8", "surrogateescape").split())
         chosen = []
         for feature in features:
-            modules, built_in = [], []
+            modules: list[str] = []
+            built_in: list[str] = []
             builtin = expand_globs(feature.modules, builtin_names)
             for glob, matched in expand_globs(feature.modules, names).items():
                 modules += [path_by_plain[name] for name in matched]

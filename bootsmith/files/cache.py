@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bootsmith.files.atomic import write_file
+from bootsmith.files.atomic import PARTIAL_SUFFIX
 from bootsmith.files.digest import Identity, remembered_sha256
 
 _CHECK_BYTES = 4
@@ -40,9 +41,18 @@ class Cache:
 
     def keep(self, kind: str, key: str, content: bytes) -> None:
         """Keep `content` under `key`; on a full disk nothing is kept."""
+        path = self._path(kind, key)
+        # As files.atomic names them; written here because entries come by the hundred and
+        # need neither a flush nor a mode.
+        unfinished = path.with_name(f".{key}.{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
         with suppress(OSError):
-            path = self._path(kind, key)
-            write_file(path, content + _check(content), durable=False)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(unfinished, "xb", buffering=0) as target:
+                    target.write(content + _check(content))
+                os.replace(unfinished, path)
+            finally:
+                unfinished.unlink(missing_ok=True)
 
     def recall_document(self, kind: str, key: str) -> Any:
         """The JSON document kept under `key`, or None."""

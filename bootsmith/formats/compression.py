@@ -115,7 +115,7 @@ def decompress_file(data: bytes, *, limit_bytes: int, subject: str) -> bytes:
 def compress_segment(data: bytes, codec: str, level: int) -> bytes:
     """One complete segment that the kernel takes with others before and behind it."""
     if codec == "gzip":
-        return deflate.gzip_compress(data, level)  # libdeflate writes time 0 and no name
+        return bytes(deflate.gzip_compress(data, level))  # libdeflate writes time 0 and no name
     if codec == "xz":
         # The kernel has no crc64, which liblzma would choose.
         return lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_CRC32, level)
@@ -266,7 +266,7 @@ def _read_by_decoder(
             pending = getattr(decoder, "unconsumed_tail", b"")
             left -= len(part)
             parts.append(part)
-    except (OSError, EOFError, ValueError, lzma.LZMAError, isal_zlib.IsalError) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError, isal_zlib.error) as error:
         raise _damaged(subject, codec, str(error)) from None
     return b"".join(parts), fed - len(decoder.unused_data)
 

@@ -193,8 +193,8 @@ def _read_dependencies(text: bytes, subject: str) -> dict[str, tuple[str, ...]]:
                 hint="the modloop is damaged; get the release again",
             )
         dependencies[path] = tuple(needed.split())
-    for path, needed in dependencies.items():
-        for other in needed:
+    for path, others in dependencies.items():
+        for other in others:
             if other not in dependencies:
                 raise FormatError(
                     subject,
