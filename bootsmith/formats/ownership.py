@@ -123,8 +123,16 @@ def match_rules(
     RecipeError: it protects a file that was meant to be there.
     """
     sorted_directories, sorted_files = sorted(directories), sorted(files)
+    taken = set(sorted_files)
     holding: dict[str, OwnershipRule] = {}
     for rule in rules:
+        if rule.creates and rule.pattern in taken:
+            raise RecipeError(
+                rule.subject,
+                "would make a directory where the overlay has a file",
+                got=f"{rule.pattern}/",
+                hint="rename or remove one of the two",
+            )
         matched = _matched(rule, sorted_directories if rule.is_directory else sorted_files)
         if not matched:
             others = sorted_files if rule.is_directory else sorted_directories
