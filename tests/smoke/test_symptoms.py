@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bootsmith.smoke.symptoms import COMPLAINTS, FAILURES, LANDMARKS, LOGIN_PROMPT, STAGES
@@ -190,3 +192,10 @@ def test_every_row_is_tried():
 def test_the_login_prompt():
     assert LOGIN_PROMPT.search("localhost login: ")
     assert not LOGIN_PROMPT.search("last login: Monday")
+
+
+def test_the_debugging_page_explains_every_failure():
+    page = (Path(__file__).parents[2] / "docs/debugging.md").read_text()
+    cells = [line.split("|")[1].strip(" …") for line in page.splitlines() if "|" in line]
+    explained = tuple(cell for cell in cells if len(cell) > len("the message"))
+    assert [row.cause for row in FAILURES if not row.cause.startswith(explained)] == []
