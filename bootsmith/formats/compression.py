@@ -18,6 +18,7 @@ from typing import Any
 import deflate
 import zstandard
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from bootsmith.errors import BuildError, FormatError
 from bootsmith.formats.cpio import archive_length
@@ -43,6 +44,7 @@ _MAGIC = (
     (b"070702", "none"),
 )
 _CHUNK_BYTES = 1 << 20
+_DECODER_ERRORS = (OSError, EOFError, ValueError, lzma.LZMAError, IsalError)
 # The kernel's decoder refuses larger windows (lib/decompress_unzstd.c).
 _ZSTD_WINDOW_BYTES = 1 << 27
 _ZSTD_SINCE = (5, 9)  # the first kernel that can unpack a zstd initramfs
@@ -266,7 +268,7 @@ def _read_by_decoder(
             pending = getattr(decoder, "unconsumed_tail", b"")
             left -= len(part)
             parts.append(part)
-    except (OSError, EOFError, ValueError, lzma.LZMAError, isal_zlib.error) as error:
+    except _DECODER_ERRORS as error:
         raise _damaged(subject, codec, str(error)) from None
     return b"".join(parts), fed - len(decoder.unused_data)
 

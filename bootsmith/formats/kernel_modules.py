@@ -144,7 +144,9 @@ def filter_indexes(texts: Mapping[str, bytes], kept: Mapping[str, str]) -> dict[
         elif name in ("modules.softdep", "modules.weakdep"):
             filtered[name] = _filter_lines(text, names, word=1)
         elif name == "modules.devname":
-            filtered[name] = _filter_lines(text, names, word=0)
+            devices = _filter_lines(text, names, word=0)
+            # Unlike its other texts, depmod gives this one no heading if nothing follows.
+            filtered[name] = devices if not _has_only_comments(devices) else b""
         elif name in BUILD_TEXTS:
             filtered[name] = text
     return filtered
@@ -302,6 +304,10 @@ def _filter_lines(text: bytes, names: set[str], *, word: int) -> bytes:
         elif line.split(" ", word + 1)[word] in names:
             lines.append(line)
     return _join(lines)
+
+
+def _has_only_comments(text: bytes) -> bool:
+    return all(line.startswith("#") for line in _lines(text))
 
 
 def _lines(text: bytes) -> list[str]:

@@ -129,9 +129,7 @@ def test_a_single_file_ends_where_it_should():
     assert decompress_file(packed, limit_bytes=100, subject="x.ko.zst") == b"content"
     with pytest.raises(FormatError) as caught:
         decompress_file(packed + b"more", limit_bytes=100, subject="x.ko.zst")
-    assert caught.value.message == (
-        "x.ko.zst: damaged zstd data (it does not end where it should)"
-    )
+    assert caught.value.message == ("x.ko.zst: damaged zstd data (it does not end where it should)")
 
 
 CONFIG = b"CONFIG_RD_GZIP=y\n# CONFIG_RD_ZSTD is not set\nCONFIG_RD_XZ=y\n"
