@@ -1,0 +1,574 @@
+"""The stand-in's own programs, run as they are by the shell they are written for."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bootsmith.formats.apk import (
+    ApkEntry,
+    ApkInfo,
+    index_record,
+    read_apk,
+    write_apk,
+    write_index,
+)
+from bootsmith.formats.signing_key import SigningKey, derive_signing_key
+from bootsmith.tools.run import Completed, run_program
+
+DATA = Path(__file__).parents[2] / "bootsmith/builders/standin_data"
+INIT = DATA / "initramfs/init"
+APK = DATA / "packages/apk-tools/usr/sbin/apk"
+RESOLVER = DATA / "packages/apk-tools/usr/share/apk/resolve.awk"
+KEY_NAME = "test.rsa.pub"
+
+
+def shell_programs() -> list[Path]:
+    return sorted(
+        path
+        for path in DATA.rglob("*")
+        if path.is_file() and path.read_bytes().startswith((b"#!/bin/sh", b"#!/sbin/openrc-run"))
+    )
+
+
+@pytest.mark.parametrize("program", shell_programs(), ids=lambda path: path.name)
+def test_shell_accepts(program: Path) -> None:
+    run_program(["busybox", "sh", "-n", program])
+
+
+def call_init(script: str, *words: str) -> str:
+    """Standard output of `script`, which may call the functions of /init."""
+    lines = f'words="$*"; set -- --functions-only; . {INIT}; {script}'
+    return run_program(["busybox", "sh", "-c", lines, "sh", *words]).text
+
+
+# The kernel command line (contract 3.1, 3.2)
+
+
+@pytest.mark.parametrize(
+    "line, name, value",
+    [
+        ("ip=dhcp", "ip", "dhcp"),
+        ("ip=dhcp ip=off", "ip", "off"),
+        ("quiet", "quiet", "yes"),
+        ("noquiet", "quiet", "no"),
+        ("quiet noquiet", "quiet", "no"),
+        ("root=UUID=12-34", "root", "UUID=12-34"),
+        ("rootflags=size=75%", "rootflags", "size=75%"),
+        ("apkovl=http://h/{MAC}.apkovl.tar.gz?a=b", "apkovl", "http://h/{MAC}.apkovl.tar.gz?a=b"),
+        ("modules=loop,squashfs", "modules", "loop,squashfs"),
+        ("BOOTIF=01-aa-bb-01-02-00-07", "BOOTIF", "01-aa-bb-01-02-00-07"),
+        # No quoting: the quotes are part of the words.
+        ('init_args="a b"', "init_args", '"a'),
+        ("pkgs=*", "pkgs", "*"),
+        ("nomodeset", "modules", ""),
+        ("bootif=01-aa", "BOOTIF", ""),
+        ("xquiet", "quiet", ""),
+    ],
+)
+def test_parser(line: str, name: str, value: str) -> None:
+    assert call_init(f'parse_command_line "$words"; echo "$option_{name}"', line) == f"{value}\n"
+
+
+@pytest.mark.parametrize("word", ["s", "single", "1"])
+def test_single_user_words(word: str) -> None:
+    assert call_init('parse_command_line "$words"; echo $SINGLEMODE', f"quiet {word}") == "yes\n"
+
+
+def test_consoles_are_collected_and_the_last_is_the_standard_one() -> None:
+    line = "console=tty0 console=ttyS0,115200"
+    script = 'parse_command_line "$words"; echo $CONSOLES; echo $LAST_CONSOLE'
+    assert call_init(script, line) == "tty0 ttyS0\nttyS0\n"
+
+
+def test_options_come_from_the_command_line_only_not_from_the_environment() -> None:
+    lines = f'set -- --functions-only; . {INIT}; parse_command_line quiet; echo "[$option_ip]"'
+    done = run_program(["busybox", "sh", "-c", lines], environment={"option_ip": "dhcp"})
+    assert done.text == "[]\n"
+
+
+def test_no_option_names_the_medium() -> None:
+    # Current releases do not even parse it; being kinder here would hide a broken key.
+    assert call_init("is_known_option alpine_dev || echo unknown") == "unknown\n"
+
+
+@pytest.mark.parametrize(
+    "line, answer",
+    [
+        ("quiet", "no"),
+        ("modloop=http://h/modloop-virt", "no"),
+        ("apkovl=/media/vda/x.apkovl.tar.gz", "no"),
+        ("alpine_repo=/media/vda/apks", "no"),
+        ("ip=dhcp", "yes"),
+        ("nbd=h:10809", "yes"),
+        ("apkovl=ftp://h/x.apkovl.tar.gz", "yes"),
+        ("alpine_repo=/media/vda/apks,https://h/main", "yes"),
+    ],
+)
+def test_what_brings_the_network_up(line: str, answer: str) -> None:
+    script = 'parse_command_line "$words"; needs_network && echo yes || echo no'
+    assert call_init(script, line) == f"{answer}\n"
+
+
+@pytest.mark.parametrize(
+    "option, fields",
+    [
+        ("10.0.2.15:10.0.2.2:10.0.2.2:255.255.255.0", "10.0.2.15|10.0.2.2|255.255.255.0|||||"),
+        (":::::eth1:dhcp", "|||eth1|dhcp|||"),
+        (
+            "10.0.0.5::10.0.0.1:255.0.0.0:box:eth0:off:10.0.0.3:10.0.0.4:10.0.0.9",
+            "10.0.0.5|10.0.0.1|255.0.0.0|eth0|off|10.0.0.3|10.0.0.4|",
+        ),
+    ],
+)
+def test_address_fields(option: str, fields: str) -> None:
+    script = (
+        'split_ip_option "$words"; echo "$client|$gateway|$netmask|$device|$autoconf|$dns0|$dns1|"'
+    )
+    assert call_init(script, option).strip() == fields.rstrip("|") + "|" * (
+        7 - fields.rstrip("|").count("|")
+    )
+
+
+@pytest.mark.parametrize(
+    "url, expected",
+    [
+        ("http://h/{MAC}.apkovl.tar.gz", "http://h/aa:bb:01:02:00:07.apkovl.tar.gz"),
+        ("http://h/{MAC}/{MAC}.gz", "http://h/aa:bb:01:02:00:07/{MAC}.gz"),
+        ("http://h/plain.gz", "http://h/plain.gz"),
+        ("http://h/{HOSTNAME}.gz", "http://h/{HOSTNAME}.gz"),
+    ],
+)
+def test_placeholders_in_the_overlay_address(url: str, expected: str) -> None:
+    script = 'MAC_ADDRESS=aa:bb:01:02:00:07; fill_in_url "$words"'
+    assert call_init(script, url) == f"{expected}\n"
+
+
+def test_saved_overlay_name_has_no_query() -> None:
+    assert call_init('saved_name "$words"', "http://h/a/x.apkovl.tar.gz?id=1/2") == (
+        "/tmp/x.apkovl.tar.gz\n"
+    )
+
+
+# What the recipes name must be there
+
+
+def default_boot_services() -> list[str]:
+    return (
+        "devfs dmesg mdev hwdrivers modloop modules sysctl hostname bootmisc syslog "
+        "mount-ro killprocs savecache firstboot networking local crond"
+    ).split()
+
+
+def packages() -> dict[str, dict]:
+    table = tomllib.loads((DATA / "packages.toml").read_text("utf-8"))
+    return {package["name"]: package for package in table["package"]}
+
+
+@pytest.mark.parametrize("service", default_boot_services())
+def test_default_services_exist(service: str) -> None:
+    own = [path.name for path in DATA.glob("packages/*/etc/init.d/*")]
+    from_debian = [
+        glob.rpartition("/")[2]
+        for package in packages().values()
+        for glob in package.get("files", [])
+        if glob.startswith("/etc/init.d/")
+    ]
+    assert [*own, *from_debian].count(service) == 1
+
+
+def test_every_dependency_is_a_package_or_provided() -> None:
+    known = packages()
+    provided = {
+        text.partition("=")[0] for package in known.values() for text in package.get("provides", [])
+    }
+    for package in known.values():
+        missing = [
+            name
+            for name in package.get("depends", [])
+            if name not in known and name not in provided
+        ]
+        assert missing == [], package["name"]
+
+
+def test_features_are_those_of_a_current_medium() -> None:
+    stock = "ata base cdrom dhcp ext4 mmc nvme raid scsi squashfs usb virtio".split()
+    assert tomllib.loads((DATA / "initramfs.toml").read_text("utf-8"))["features"] == stock
+    lines = " ".join(path.read_text("utf-8") for path in DATA.glob("features.d/*.modules"))
+    assert "drivers/net/ethernet" not in lines
+    assert "fs/nfs" not in lines
+
+
+def test_system_says_that_it_is_a_stand_in() -> None:
+    text = (DATA / "packages/alpine-release/usr/lib/os-release").read_text("utf-8")
+    assert text.splitlines()[0] == 'NAME="bootsmith stand-in (not Alpine)"'
+
+
+# apk
+
+
+@pytest.fixture(scope="session")
+def key() -> SigningKey:
+    return derive_signing_key(name=KEY_NAME, seed="standin guest tests")
+
+
+@pytest.fixture(scope="session")
+def foreign_key() -> SigningKey:
+    return derive_signing_key(name=KEY_NAME, seed="somebody else")
+
+
+class Repository:
+    """A repository on disk that a test fills, and a root to install into."""
+
+    def __init__(self, directory: Path, key: SigningKey) -> None:
+        self.directory = directory / "apks"
+        self.root = directory / "root"
+        self.key = key
+        self.records = []
+        (self.directory / "x86_64").mkdir(parents=True)
+        (self.root / "etc/apk/keys").mkdir(parents=True)
+        (self.root / "etc/apk/keys" / KEY_NAME).write_bytes(key.public_pem())
+
+    def add(
+        self,
+        name: str,
+        version: str = "1.0-r0",
+        *,
+        files: dict[str, str] | None = None,
+        **info: object,
+    ) -> Path:
+        entries: list[ApkEntry] = []
+        for path, content in (files or {f"usr/share/{name}": f"{name} {version}\n"}).items():
+            for parent in reversed(Path(path).parents[:-1]):
+                if all(entry.name != str(parent) for entry in entries):
+                    entries.append(ApkEntry(name=str(parent), kind="directory", mode=0o755))
+            entries.append(ApkEntry(name=path, data=content.encode()))
+        data = write_apk(
+            info=ApkInfo(name=name, version=version, **info), entries=entries, key=self.key
+        )
+        self.records.append(index_record(read_apk(data), file_size_bytes=len(data)))
+        path = self.directory / "x86_64" / f"{name}-{version}.apk"
+        path.write_bytes(data)
+        return path
+
+    def sign(self, key: SigningKey | None = None) -> None:
+        index = write_index(description="test", records=self.records, key=key or self.key)
+        (self.directory / "x86_64/APKINDEX.tar.gz").write_bytes(index)
+
+    def apk(
+        self,
+        *arguments: str,
+        status: int = 0,
+        stdin: bytes | None = None,
+        repository: bool = True,
+    ) -> Completed:
+        argv = ["busybox", "sh", APK, "--root", self.root, "--no-scripts"]
+        if repository:
+            argv += ["--repository", self.directory]
+        return run_program(
+            [*argv, *arguments],
+            stdin=stdin,
+            environment={"APK_RESOLVER": str(RESOLVER)},
+            accepted_statuses=[status],
+        )
+
+    def installed(self) -> list[str]:
+        return self.apk("info", "-v", repository=False).text.split()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, key: SigningKey) -> Repository:
+    made = Repository(tmp_path, key)
+    made.apk("add", "--initdb", repository=False)
+    return made
+
+
+def errors_of(done: Completed) -> str:
+    return done.stderr.decode()
+
+
+def test_new_root_is_merged_under_usr(repository: Repository) -> None:
+    for name in ("bin", "sbin", "lib", "lib64"):
+        assert (repository.root / name).readlink() == Path("usr") / name
+    assert (repository.root / "usr/lib/apk/db/installed").is_file()
+
+
+def test_dependencies_come_first(repository: Repository) -> None:
+    repository.add("top", depends=("middle", "bottom"))
+    repository.add("middle", depends=("bottom>=1.0",))
+    repository.add("bottom", "1.2-r0")
+    repository.sign()
+    done = repository.apk("add", "top")
+    assert [line.split()[2] for line in done.text.splitlines() if "Installing" in line] == [
+        "bottom",
+        "middle",
+        "top",
+    ]
+    assert repository.installed() == ["bottom-1.2-r0", "middle-1.0-r0", "top-1.0-r0"]
+    assert (repository.root / "etc/apk/world").read_text() == "top\n"
+    assert (repository.root / "usr/share/top").read_text() == "top 1.0-r0\n"
+    assert repository.apk("info", "-L", "top").text == "usr/share/top\n"
+
+
+def test_dependencies_may_be_circular(repository: Repository) -> None:
+    repository.add("a", depends=("b",))
+    repository.add("b", depends=("a",))
+    repository.sign()
+    repository.apk("add", "a")
+    assert repository.installed() == ["a-1.0-r0", "b-1.0-r0"]
+
+
+def test_what_is_installed_is_not_installed_again(repository: Repository) -> None:
+    repository.add("a")
+    repository.add("b", depends=("a",))
+    repository.sign()
+    repository.apk("add", "a")
+    done = repository.apk("add", "b")
+    assert [line.split()[2] for line in done.text.splitlines() if "Installing" in line] == ["b"]
+
+
+def test_index_of_a_foreign_key_is_refused(repository: Repository, foreign_key: SigningKey) -> None:
+    repository.add("a")
+    repository.sign(foreign_key)
+    done = repository.apk("add", "a", status=1)
+    assert errors_of(done).splitlines()[0] == (
+        f"ERROR: Ignoring {repository.directory}: UNTRUSTED signature"
+    )
+    assert repository.installed() == []
+
+
+def test_unsigned_index_is_refused(repository: Repository) -> None:
+    repository.add("a")
+    repository.sign()
+    index = repository.directory / "x86_64/APKINDEX.tar.gz"
+    data = index.read_bytes()
+    index.write_bytes(data[data.index(b"\x1f\x8b\x08", 1) :])
+    assert "UNTRUSTED signature" in errors_of(repository.apk("add", "a", status=1))
+
+
+def test_changed_index_is_refused(repository: Repository) -> None:
+    repository.add("a")
+    repository.sign()
+    index = repository.directory / "x86_64/APKINDEX.tar.gz"
+    data = bytearray(index.read_bytes())
+    data[-1] ^= 1
+    index.write_bytes(data)
+    assert "UNTRUSTED signature" in errors_of(repository.apk("add", "a", status=1))
+
+
+def test_missing_index_is_reported(repository: Repository) -> None:
+    done = repository.apk("add", "a", status=1)
+    assert errors_of(done).splitlines()[0] == (
+        f"ERROR: Ignoring {repository.directory}: "
+        f"could not read {repository.directory}/x86_64/APKINDEX.tar.gz"
+    )
+
+
+def test_package_that_is_not_the_one_in_the_index_is_refused(repository: Repository) -> None:
+    path = repository.add("a", summary="first")
+    repository.sign()
+    path.write_bytes(repository.add("a", summary="second").read_bytes())
+    done = repository.apk("add", "a", status=1)
+    assert errors_of(done).splitlines()[0] == (
+        "ERROR: a-1.0-r0: BAD archive: its control part is not the one in the index"
+    )
+    assert repository.installed() == []
+
+
+def test_package_with_other_files_is_refused(repository: Repository) -> None:
+    path = repository.add("a")
+    whole = read_apk(path.read_bytes())
+    other = read_apk(repository.add("a", files={"usr/share/a": "evil\n"}).read_bytes())
+    repository.records.pop()
+    repository.sign()
+    path.write_bytes(
+        path.read_bytes()[: -len(other.data_raw)]
+        .split(whole.control_raw)[0]
+        .split(other.control_raw)[0]
+        + whole.control_raw
+        + other.data_raw
+    )
+    done = repository.apk("add", "a", status=1)
+    assert errors_of(done).splitlines()[0] == (
+        "ERROR: a-1.0-r0: BAD archive: its files are not those that were packed"
+    )
+    assert not (repository.root / "usr/share/a").exists()
+
+
+def test_missing_package_stops_everything(repository: Repository) -> None:
+    repository.add("a")
+    repository.sign()
+    done = repository.apk("add", "a", "nothing", status=1)
+    assert errors_of(done) == (
+        "ERROR: unable to select packages:\n"
+        "  nothing (no such package):\n"
+        "    required by: world[nothing]\n"
+    )
+    assert repository.installed() == []
+    assert (repository.root / "etc/apk/world").read_text() == ""
+
+
+def test_diskless_boot_installs_what_can_be_had_and_still_reports(
+    repository: Repository,
+) -> None:
+    repository.add("a")
+    repository.sign()
+    done = repository.apk("add", "--initramfs-diskless-boot", "a", "nothing", status=1)
+    assert "nothing (no such package):" in errors_of(done)
+    assert repository.installed() == ["a-1.0-r0"]
+
+
+def test_dependency_that_no_version_fits(repository: Repository) -> None:
+    repository.add("a", "1.0-r0")
+    repository.add("b", depends=("a>2",))
+    repository.sign()
+    assert "a (no version fits):" in errors_of(repository.apk("add", "b", status=1))
+
+
+@pytest.mark.parametrize(
+    "constraint, chosen",
+    [
+        ("a", "2.10-r1"),
+        ("a<2.10", "2.9_p1-r0"),
+        ("a<=2.9-r3", "2.9-r3"),
+        ("a=2.9_rc2-r0", "2.9_rc2-r0"),
+        ("a>2.9_rc1", "2.10-r1"),
+        ("a<2.9-r0", "2.9_rc2-r0"),
+        ("a~2.9", "2.9-r3"),
+        ("a<2.9_p1-r0", "2.9-r3"),
+    ],
+)
+def test_versions(repository: Repository, constraint: str, chosen: str) -> None:
+    for version in ("2.9_rc2-r0", "2.9-r3", "2.9_p1-r0", "2.10-r1"):
+        repository.add("a", version)
+    repository.sign()
+    repository.apk("add", constraint)
+    assert repository.installed() == [f"a-{chosen}"]
+
+
+def test_name_provided_with_a_version_selects_its_provider(repository: Repository) -> None:
+    repository.add("real", provides=("virtual=3",))
+    repository.add("user", depends=("virtual>=2",))
+    repository.sign()
+    repository.apk("add", "user")
+    assert repository.installed() == ["real-1.0-r0", "user-1.0-r0"]
+
+
+def test_name_provided_without_a_version_selects_nothing(repository: Repository) -> None:
+    repository.add("real", provides=("virtual",))
+    repository.add("user", depends=("virtual",))
+    repository.sign()
+    assert "virtual (no version fits):" in errors_of(repository.apk("add", "user", status=1))
+    # … unless the package is chosen for another reason.
+    repository.apk("add", "real", "user")
+    assert repository.installed() == ["real-1.0-r0", "user-1.0-r0"]
+
+
+def test_companion_comes_along(repository: Repository) -> None:
+    repository.add("a")
+    repository.add("b")
+    repository.add("a-b", install_if=("a", "b"))
+    repository.sign()
+    repository.apk("add", "a")
+    assert repository.installed() == ["a-1.0-r0"]
+    repository.apk("add", "b")
+    assert repository.installed() == ["a-1.0-r0", "a-b-1.0-r0", "b-1.0-r0"]
+
+
+def test_conflict_is_reported(repository: Repository) -> None:
+    repository.add("a", depends=("!b",))
+    repository.add("b")
+    repository.sign()
+    assert "conflicts: a-1.0-r0[!b]" in errors_of(repository.apk("add", "a", "b", status=1))
+
+
+def write_overlay_file(repository: Repository, path: str, content: str) -> None:
+    target = repository.root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(content)
+
+
+def add_with_overlay(repository: Repository, names: Sequence[str], listed: Sequence[str]) -> None:
+    repository.apk(
+        "add",
+        "--initramfs-diskless-boot",
+        "--clean-protected",
+        "--overlay-from-stdin",
+        *names,
+        stdin="".join(f"{name}\n" for name in listed).encode(),
+    )
+
+
+def test_overlay_files_win_over_packages(repository: Repository) -> None:
+    files = {"etc/a.conf": "package\n", "usr/share/a/odd [name]": "package\n"}
+    repository.add("a", files={**files, "usr/share/a/other": "package\n"})
+    repository.sign()
+    for path in files:
+        write_overlay_file(repository, path, "overlay\n")
+    add_with_overlay(repository, ["a"], ["etc/", *files])
+    for path in files:
+        assert (repository.root / path).read_text() == "overlay\n"
+    assert (repository.root / "usr/share/a/other").read_text() == "package\n"
+    assert not list(repository.root.rglob("*.apk-new"))
+
+
+def test_line_without_a_slash_ends_the_overlay_list(repository: Repository) -> None:
+    files = {"usr/share/one": "package\n", "usr/share/two": "package\n"}
+    repository.add("a", files=files)
+    repository.sign()
+    for path in files:
+        write_overlay_file(repository, path, "overlay\n")
+    add_with_overlay(repository, ["a"], ["usr/share/one", "etc", "usr/share/two"])
+    assert (repository.root / "usr/share/one").read_text() == "overlay\n"
+    assert (repository.root / "usr/share/two").read_text() == "package\n"
+
+
+def test_protected_file_stays_and_the_new_one_is_kept_beside(repository: Repository) -> None:
+    repository.add("a", files={"etc/a.conf": "package\n"})
+    repository.sign()
+    write_overlay_file(repository, "etc/a.conf", "mine\n")
+    repository.apk("add", "a")
+    assert (repository.root / "etc/a.conf").read_text() == "mine\n"
+    assert (repository.root / "etc/a.conf.apk-new").read_text() == "package\n"
+
+
+def test_repositories_file_of_the_root_counts(repository: Repository) -> None:
+    repository.add("a")
+    repository.sign()
+    (repository.root / "etc/apk/repositories").write_text(f"# medium\n{repository.directory}\n")
+    repository.apk("add", "a", repository=False)
+    assert repository.installed() == ["a-1.0-r0"]
+
+
+def test_network_repositories_are_left_out_when_there_is_no_network(
+    repository: Repository,
+) -> None:
+    repository.add("a")
+    repository.sign()
+    (repository.root / "etc/apk/repositories").write_text("http://127.0.0.1:1/main\n")
+    repository.apk("add", "--no-network", "a")
+    assert repository.installed() == ["a-1.0-r0"]
+
+
+def test_verify_tells_our_packages_from_others(
+    repository: Repository, tmp_path: Path, foreign_key: SigningKey
+) -> None:
+    ours = repository.add("a")
+    theirs = Repository(tmp_path / "other", foreign_key).add("a")
+    done = repository.apk("verify", str(ours), str(theirs), status=1)
+    assert done.text == f"{ours}: 0 - OK\n{theirs}: 1 - UNTRUSTED\n"
+
+
+def test_untrusted_packages_cannot_be_allowed(repository: Repository) -> None:
+    done = repository.apk("--allow-untrusted", "add", "a", status=1)
+    assert errors_of(done) == "ERROR: --allow-untrusted is not supported by the stand-in\n"
+
+
+def test_root_without_database_is_refused(tmp_path: Path, key: SigningKey) -> None:
+    done = Repository(tmp_path, key).apk("add", "a", status=1)
+    assert errors_of(done) == (
+        f"ERROR: Unable to open the package database of {tmp_path}/root: run with --initdb first\n"
+    )
