@@ -43,7 +43,7 @@ def resolve_packages(
     Raises SourceError for a package that no source offers.
     """
     tell = progress or (lambda _message, _done, _total: None)
-    pins = _read_lock(pinned).by_name() if pinned else {}
+    pins = read_lock(pinned).by_name() if pinned else {}
     contents = read_standin_data(data)
     tell("asking the Debian mirrors what they offer", 0, None)
     apt.prepare_state(state)
@@ -75,7 +75,7 @@ def fetch_packages(
     The manifest is JSON, `{file name: {"sha256", "size_bytes"}}`. Raises SourceError.
     """
     tell = progress or (lambda _message, _done, _total: None)
-    locked = _read_lock(lock).packages
+    locked = read_lock(lock).packages
     packages.mkdir(parents=True, exist_ok=True)
     missing = [package for package in locked if not _is_here(packages, package)]
     total_bytes = sum(package.size_bytes for package in missing)
@@ -92,7 +92,8 @@ def fetch_packages(
     write_file(manifest, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _read_lock(path: Path) -> PackageLock:
+def read_lock(path: Path) -> PackageLock:
+    """The lock in a file; SourceError if there is none."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:

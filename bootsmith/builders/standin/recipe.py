@@ -50,9 +50,7 @@ class InitramfsRule:
     """What the stock initramfs holds besides modules."""
 
     features: tuple[str, ...]
-    init: str = "init"
-    own: str = ""
-    packages: tuple[str, ...] = ()
+    own: str
     files: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     directories: tuple[str, ...] = ()
@@ -63,7 +61,7 @@ class FlavorRule:
     """One kernel: its Debian metapackage, boot options, and what its modloop leaves out."""
 
     kernel: str
-    options: str = ""
+    options: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
 
