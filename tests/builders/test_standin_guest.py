@@ -572,3 +572,119 @@ def test_root_without_database_is_refused(tmp_path: Path, key: SigningKey) -> No
     assert errors_of(done) == (
         f"ERROR: Unable to open the package database of {tmp_path}/root: run with --initdb first\n"
     )
+
+
+# Boots of the real thing
+
+
+@pytest.fixture(scope="module")
+def medium(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Path:
+    """A directory with release.iso of flavor virt, its vmlinuz-virt and initramfs-virt."""
+    from bootsmith.builders.standin import build_standin, fetch_packages, resolve_packages
+
+    work = tmp_path_factory.mktemp("standin")
+    lock, manifest, debs = work / "lock", work / "manifest", work / "debs"
+    resolve_packages(
+        data=DATA,
+        pinned=checkout / "recipes/releases/standin.lock",
+        flavors=["virt"],
+        state=work / "apt",
+        output=lock,
+    )
+    fetch_packages(lock=lock, state=work / "apt", packages=debs, manifest=manifest)
+    build_standin(
+        lock=lock,
+        manifest=manifest,
+        packages=debs,
+        data=DATA,
+        release="3.24.0",
+        flavors=["virt"],
+        output=work / "release.iso",
+        report=work / "report.json",
+    )
+    for name in ("vmlinuz-virt", "initramfs-virt"):
+        pick = ["-extract", f"/boot/{name}", work / name]
+        run_program(["xorriso", "-osirrox", "on", "-indev", work / "release.iso", *pick])
+    return work
+
+
+# The guest says what became of it and ends, whatever else it does.
+PROOF = """#!/bin/sh
+(
+	while [ -e /run/openrc/rc.starting ]; do sleep 1; done
+	set -- $(grep ' /.modloop ' /proc/mounts)
+	words="$(hostname) $(rc-status -r) modloop=${1:-none} motd=$(cat /etc/motd)"
+	echo "proof $words end" > /dev/console
+	sync
+	echo o > /proc/sysrq-trigger
+) &
+"""
+
+
+@pytest.fixture(scope="module")
+def overlay_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A FAT disk with an overlay in its root, and the same overlay under sub/other."""
+    work = tmp_path_factory.mktemp("overlay")
+    tree = work / "tree"
+    for path, content in {
+        "etc/hostname": "proven\n",
+        "etc/motd": "overlay\n",
+        "etc/local.d/proof.start": PROOF,
+        "etc/.default_boot_services": "",
+        "etc/apk/world": "dropbear\n",
+    }.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(content)
+    (tree / "etc/local.d/proof.start").chmod(0o755)
+    (tree / "etc/runlevels/default").mkdir(parents=True)
+    (tree / "etc/runlevels/default/local").symlink_to("/etc/init.d/local")
+    overlay = work / "proven.apkovl.tar.gz"
+    run_program(["tar", "-czf", overlay, "--owner=0", "--group=0", "-C", tree, "etc"])
+    disk = work / "disk.img"
+    run_program(["truncate", "-s", "40M", disk])
+    run_program(["mkfs.vfat", "-F", "32", disk])
+    run_program(["mmd", "-i", disk, "::sub"])
+    run_program(["mcopy", "-i", disk, overlay, "::proven.apkovl.tar.gz"])
+    run_program(["mcopy", "-i", disk, overlay, "::sub/other.gz"])
+    return disk
+
+
+def boot(medium: Path, words: str, *disks: Path) -> str:
+    """The console of a guest that ends by itself."""
+    argv = ["qemu-system-x86_64", "-accel", "tcg", "-m", "768", "-nographic", "-no-reboot"]
+    argv += ["-nic", "none", "-kernel", str(medium / "vmlinuz-virt")]
+    argv += ["-initrd", str(medium / "initramfs-virt"), "-append", f"console=ttyS0 {words}"]
+    for disk in disks:
+        argv += ["-drive", f"if=virtio,format=raw,readonly=on,file={disk}"]
+    return run_program(argv, timeout_seconds=900).stdout.decode("utf-8", "replace")
+
+
+@pytest.mark.boot
+@pytest.mark.network
+@pytest.mark.xdist_group("standin-guest")
+def test_boots_with_the_overlay_that_the_scan_finds(medium: Path, overlay_disk: Path) -> None:
+    console = boot(medium, "quiet", medium / "release.iso", overlay_disk)
+    assert "proof proven default modloop=/dev/loop0 motd=overlay end" in console
+    assert "ERROR" not in console
+
+
+@pytest.mark.boot
+@pytest.mark.network
+@pytest.mark.xdist_group("standin-guest")
+def test_boots_with_the_overlay_that_is_named(medium: Path, overlay_disk: Path) -> None:
+    words = "quiet apkovl=/dev/vdb:vfat:sub/other.gz modloop=none pkgs=nothing"
+    console = boot(medium, words, medium / "release.iso", overlay_disk)
+    assert "proof proven default modloop=none motd=overlay end" in console
+    assert "nothing (no such package):" in console
+
+
+@pytest.mark.boot
+@pytest.mark.network
+@pytest.mark.xdist_group("standin-guest")
+def test_no_medium_is_a_failure(medium: Path, overlay_disk: Path) -> None:
+    # An overlay alone is nothing to boot from. With panic= there is no recovery shell to
+    # wait in: init ends, and the kernel with it.
+    console = boot(medium, "quiet panic=1", overlay_disk)
+    assert "Mounting boot media failed." in console
+    assert "Kernel panic - not syncing: Attempted to kill init!" in console
+    assert "proof" not in console
