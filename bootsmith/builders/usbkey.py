@@ -116,7 +116,8 @@ def build_usbkey(
     becomes `TEMPLATE.apkovl.tar.gz` in the root. `options` are added to DEFAULT_OPTIONS and
     stand for those of the same name. `timeout_deciseconds` 0 boots at once. `size_bytes` None
     means: what the content needs and SPARE_BYTES. `firmware` is one or both of `bios`, `uefi`.
-    `cache` is a directory where the boot loader is kept between runs.
+    `cache` is a directory where the boot loader and the digests of the ISO's packages are kept
+    between runs.
 
     Raises RecipeError for values that make no key, BuildError for content that does not fit or
     that FAT cannot hold, SourceError, FormatError, ToolMissing. Neither output is touched then.
@@ -125,14 +126,17 @@ def build_usbkey(
     release = read_release_facts(facts.read_bytes(), subject=str(facts))
     _check_arch(release, firmware)
     initramfs_path = f"boot/{_INITRAMFS_NAMES[initramfs_kind]}-{flavor}"
-    sources, directories = _iso_sources(release, iso)
-    sources += [
+    packages, directories = _iso_sources(release, iso)
+    parts = [
         _whole_file(f"boot/vmlinuz-{flavor}", kernel),
         _whole_file(initramfs_path, initramfs),
         _whole_file(f"boot/modloop-{flavor}", modloop),
         _whole_file(f"{template}.apkovl.tar.gz", apkovl),
     ]
-    digests = _digests(sources, progress)
+    # The ISO's digest stands for its packages', which are the same on every key made of it.
+    kept = cache / f"packages-{release.iso_sha256[:32]}.json" if cache else None
+    digests = _known_digests(kept, packages, progress) | _digests(parts, progress)
+    sources = packages + parts
     identity = _identity(
         digests, label, flavor, options, timeout_deciseconds, serial_console, firmware, size_bytes
     )
@@ -263,6 +267,22 @@ def _content(tree: dict[str, IsoFile], entry: IsoFile, iso: Path) -> IsoFile:
 
 def _whole_file(path: str, container: Path) -> _Source:
     return _Source(path=path, container=container, extents=((0, container.stat().st_size),))
+
+
+def _known_digests(
+    kept: Path | None, sources: Sequence[_Source], progress: Progress | None
+) -> dict[str, str]:
+    """Hex sha256 by path, from the file `kept` where that names them all, else read and kept."""
+    if kept is None:
+        return _digests(sources, progress)
+    try:
+        digests = json.loads(kept.read_bytes())
+    except (FileNotFoundError, ValueError):  # not there, or cut short by a power cut
+        digests = {}
+    if digests.keys() != {source.path for source in sources}:
+        digests = _digests(sources, progress)
+        write_file(kept, json.dumps(digests, sort_keys=True).encode("ascii"), durable=False)
+    return digests
 
 
 def _digests(sources: Sequence[_Source], progress: Progress | None) -> dict[str, str]:

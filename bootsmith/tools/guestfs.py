@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,18 @@ def check_key_with_guestfs(
     kernel that looked. Raises FormatError where a file is missing, differs, or is on the key
     without being in `contents`; ToolMissing, ToolFailed.
     """
-    expected = {path: entry["sha256"] for path, entry in json.loads(contents.read_bytes()).items()}
     with _opened(image, appliance, progress) as guest:
         if progress:
             progress("reading the key through a real kernel", 0, None)
         found = _digests(guest)
         kernel_release = str(guest.utsname()["uts_release"])
+    check_digests(image, contents, found)
+    return kernel_release
+
+
+def check_digests(image: Path, contents: Path, found: Mapping[str, str]) -> None:
+    """FormatError, naming `image`, unless `found` (hex sha256 by path) is what `contents` says."""
+    expected = {path: entry["sha256"] for path, entry in json.loads(contents.read_bytes()).items()}
     differences = [
         f"{path}: {_difference(expected.get(path), found.get(path))}"
         for path in sorted(expected.keys() | found.keys())
@@ -102,7 +108,6 @@ def check_key_with_guestfs(
             f"{len(differences)} of {len(expected)} files are not as {contents.name} says\n{shown}",
             hint="remove the image and build it again",
         )
-    return kernel_release
 
 
 def _in_namespace(scratch: Path, argv: list[str | Path]) -> list[str | Path]:

@@ -22,13 +22,15 @@ from bootsmith.formats.release_facts import (
     FlavorFacts,
     IsoFile,
     ReleaseFacts,
+    read_release_facts,
     write_release_facts,
 )
 from bootsmith.tools import guestfs as guestfs_tool
 from bootsmith.tools.dosfstools import check_fat_volume
-from bootsmith.tools.guestfs import build_appliance, check_key_with_guestfs
+from bootsmith.tools.guestfs import build_appliance, check_digests, check_key_with_guestfs
 from bootsmith.tools.mtools import list_fat_paths, read_fat_file
 from bootsmith.tools.run import run_program
+from bootsmith.tools.syslinux import _loader_of
 
 ISO_SECTOR_BYTES = 2048
 ISO_CONTENT = {
@@ -80,8 +82,6 @@ class Parts:
 
     def change_facts(self, change) -> None:
         facts = self.directory / "facts.json"
-        from bootsmith.formats.release_facts import read_release_facts
-
         facts.write_bytes(write_release_facts(change(read_release_facts(facts.read_bytes()))))
 
 
@@ -267,6 +267,17 @@ def test_equal_parts_give_equal_bytes_and_others_another_uuid(parts):
     assert hashlib.sha256(again.read_bytes()).hexdigest() == digest
     (parts.directory / "default.apkovl.tar.gz").write_bytes(b"changed")
     assert volume_uuid(parts.build()) != uuid
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"{}", b"\0" * 500])
+def test_damaged_cache_is_made_again(parts, left):
+    digest = hashlib.sha256(parts.build().read_bytes()).hexdigest()
+    kept = list((parts.directory / "cache").iterdir())
+    assert len(kept) == 2
+    for path in kept:
+        path.write_bytes(left)
+    _loader_of.cache_clear()
+    assert hashlib.sha256(parts.build().read_bytes()).hexdigest() == digest
 
 
 def test_links_of_the_iso_become_files(parts):
@@ -526,7 +537,7 @@ def test_key_boots(bootable, machine):
 
 @pytest.mark.network
 @pytest.mark.boot
-def test_real_kernel_reads_every_file_and_sees_each_difference(bootable, guest_kernel, tmp_path):
+def test_real_kernel_reads_every_file(bootable, guest_kernel, tmp_path):
     appliance = tmp_path / "appliance"
     build_appliance(kernel=guest_kernel.image, modules=guest_kernel.modules, directory=appliance)
     image = bootable.build()
@@ -534,19 +545,23 @@ def test_real_kernel_reads_every_file_and_sees_each_difference(bootable, guest_k
     release = check_key_with_guestfs(image, contents, appliance=appliance)
     assert release == guest_kernel.modules.name
 
-    listed = json.loads(contents.read_bytes())
-    digest = listed[".alpine-release"]["sha256"]
-    listed[".alpine-release"]["sha256"] = "0" * 64
-    listed["apks/missing.apk"] = listed["boot/pxerd-lts"]
-    del listed["boot/modloop-lts"]
-    contents.write_text(json.dumps(listed))
+
+def test_each_difference_is_named(parts):
+    image = parts.build()
+    contents = image.with_name("default.contents.json")
+    found = {path: entry["sha256"] for path, entry in json.loads(contents.read_bytes()).items()}
+    check_digests(image, contents, found)
+    digest = found[".alpine-release"]
+    found[".alpine-release"] = "0" * 64
+    found["FSCK0000.REC"] = "1" * 64
+    del found["boot/modloop-lts"]
     with pytest.raises(FormatError) as caught:
-        check_key_with_guestfs(image, contents, appliance=appliance)
+        check_digests(image, contents, found)
     assert str(caught.value) == (
         f"{image}: 3 of 13 files are not as default.contents.json says\n"
-        f"    .alpine-release: expected sha256 {'0' * 64}, got {digest}\n"
-        "    apks/missing.apk: is not on the key\n"
-        "    boot/modloop-lts: is on the key, but should not be\n"
+        f"    .alpine-release: expected sha256 {digest}, got {'0' * 64}\n"
+        "    FSCK0000.REC: is on the key, but should not be\n"
+        "    boot/modloop-lts: is not on the key\n"
         "  next: remove the image and build it again"
     )
 
