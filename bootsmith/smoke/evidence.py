@@ -44,6 +44,8 @@ class Evidence:
     landmarks_seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage to seconds since power-on."""
     elapsed_seconds: float
+    starved_seconds: float
+    """How much of it other work on the machine had the processors."""
     complaints: Sequence[str] = ()
     """What looked wrong on the console and did not stop the boot."""
     accelerator: str

@@ -1,4 +1,9 @@
-"""Run one machine and watch its consoles until it proves itself, fails or takes too long."""
+"""Run one machine and watch its consoles until it proves itself, fails or takes too long.
+
+Limits are in seconds of the guest's own time: what passes while the guest is ready to run
+but other work on this machine has the processors does not count. So a busy machine makes
+a run longer, not red, and a guest that hangs is stopped as soon as on an idle one.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +35,8 @@ class Ending:
 
     outcome: Outcome
     elapsed_seconds: float
+    starved_seconds: float
+    """How much of it other work on this machine had the processors."""
     exit_status: int | None
     """QEMU's, if it ended by itself."""
 
@@ -46,7 +53,9 @@ def run_machine(
     """Start `machine`, feed `watch` what its consoles write, stop it when all is known.
 
     `program_log` gets what QEMU itself says. A login prompt without a report ends the
-    run `report_grace_seconds` later. The machine is gone when this returns or raises.
+    run `report_grace_seconds` later. Both limits are in the guest's own time; what
+    `on_progress` gets is time as it passes. The machine is gone when this returns or
+    raises.
     """
     consoles = {
         name: _truncated(path)
@@ -54,7 +63,7 @@ def run_machine(
         if path is not None
     }
     program_log.unlink(missing_ok=True)
-    started = time.monotonic()
+    clock = _GuestClock(report_grace_seconds=report_grace_seconds, limit_seconds=timeout_seconds)
     try:
         with running_program(
             bound_to_us(qemu_argv(machine)), log=program_log, needed_by="smoke tests"
@@ -63,23 +72,22 @@ def run_machine(
             try:
                 while True:
                     ended = bool(select.select([exit_watch], [], [], _POLL_SECONDS)[0])
-                    elapsed = time.monotonic() - started
-                    _read_all(consoles, watch, elapsed)
+                    clock.read(process.pid)
+                    _read_all(consoles, watch, clock.elapsed_seconds)
                     if on_progress:
-                        on_progress(elapsed)
-                    outcome = _outcome(watch, elapsed, timeout_seconds, report_grace_seconds)
-                    if outcome is None and ended:
-                        outcome = "ended"
+                        on_progress(clock.elapsed_seconds)
+                    outcome = _outcome(watch, clock, ended=ended)
                     if outcome is not None:
                         break
                 if outcome == "failed" and not ended:
                     select.select([exit_watch], [], [], _SETTLE_SECONDS)
-                    _read_all(consoles, watch, elapsed)
+                    _read_all(consoles, watch, clock.elapsed_seconds)
             finally:
                 os.close(exit_watch)
             return Ending(
                 outcome=outcome,
-                elapsed_seconds=round(elapsed, 2),
+                elapsed_seconds=round(clock.elapsed_seconds, 2),
+                starved_seconds=round(clock.starved_seconds, 2),
                 exit_status=process.wait() if ended else None,
             )
     finally:
@@ -87,18 +95,67 @@ def run_machine(
             console.close()
 
 
-def _outcome(
-    watch: ConsoleWatch, elapsed: float, timeout_seconds: float, grace_seconds: float
-) -> Outcome | None:
+class _GuestClock:
+    """Time since the start, as it passes and as the guest had it."""
+
+    def __init__(self, *, report_grace_seconds: float, limit_seconds: float) -> None:
+        self.elapsed_seconds = 0.0
+        self.starved_seconds = 0.0
+        self._started = time.monotonic()
+        self._login_seconds: float | None = None
+        self._grace_seconds = report_grace_seconds
+        self._limit_seconds = limit_seconds
+
+    def read(self, process: int) -> None:
+        """Look at the clock, and at how long QEMU's busiest thread had to wait."""
+        self.elapsed_seconds = time.monotonic() - self._started
+        self.starved_seconds = max(self.starved_seconds, starved_seconds(process))
+
+    @property
+    def _own_seconds(self) -> float:
+        return self.elapsed_seconds - self.starved_seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has had all its time."""
+        return self._own_seconds > self._limit_seconds
+
+    def is_report_overdue(self, watch: ConsoleWatch) -> bool:
+        """Whether a login prompt was followed by nothing for too long."""
+        if watch.login_seconds is None:
+            return False
+        if self._login_seconds is None:
+            self._login_seconds = self._own_seconds
+        return self._own_seconds - self._login_seconds > self._grace_seconds
+
+
+def starved_seconds(process: int) -> float:
+    """How long the thread of `process` that waited most was runnable but not running.
+
+    The second field of /proc/PID/task/TID/schedstat, in ns (kernel
+    Documentation/scheduler/sched-stats.rst); 0 where a kernel does not count it.
+    """
+    waits = [0.0]
+    for schedstat in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        try:
+            waits.append(int(schedstat.read_text().split()[1]) / 1e9)
+        except (OSError, ValueError, IndexError):
+            continue  # the thread has ended, or nothing is counted
+    return max(waits)
+
+
+def _outcome(watch: ConsoleWatch, clock: _GuestClock, *, ended: bool) -> Outcome | None:
     if watch.report is not None:
         return "reported"
     if watch.failure is not None:
         return "failed"
     if watch.foreign_nonce is not None:
         return "foreign"
-    if watch.login_seconds is not None and elapsed - watch.login_seconds > grace_seconds:
+    if ended:
+        return "ended"
+    if clock.is_report_overdue(watch):
         return "unreported"
-    return "silent" if elapsed > timeout_seconds else None
+    return "silent" if clock.is_over else None
 
 
 def _truncated(path: Path) -> BinaryIO:

@@ -24,6 +24,7 @@ from bootsmith.tools.run import replay_line
 
 Progress = Callable[[str, int, int | None], None]
 _REPORT_GRACE_SECONDS = 60.0
+_WORTH_SAYING_SECONDS = 10.0
 _SHOWN_LINES = 15
 _SHOWN_COMPLAINTS = 5
 
@@ -101,6 +102,7 @@ def run_smoke(
             report=dict(watch.report.words) if watch.report else {},
             landmarks_seconds=watch.landmarks,
             elapsed_seconds=ending.elapsed_seconds,
+            starved_seconds=ending.starved_seconds,
             complaints=tuple(watch.complaints),
             accelerator=machine.accelerator,
             qemu=qemu_version(),
@@ -203,11 +205,19 @@ def _failure(
         if ending.exit_status:
             return _Failure(cause=f"QEMU gave up: {_last_words(logs.program)}")
         return _Failure(cause="the guest restarted or switched itself off before it reported")
-    seen = f"it had reached: {watch.stage}" if watch.landmarks else "the console stayed empty"
-    return _Failure(
-        cause=f"no report within {row.timeout_seconds:g} s; {seen}",
-        look="whether the template's boot options name console=ttyS0",
-    )
+    return _silence(row, watch, ending)
+
+
+def _silence(row: Scenario, watch: ConsoleWatch, ending: Ending) -> _Failure:
+    limit = f"{row.timeout_seconds:g} s"
+    if ending.starved_seconds > _WORTH_SAYING_SECONDS:
+        limit += f" (and {ending.starved_seconds:.0f} s that went to other work on this machine)"
+    if not watch.landmarks:
+        return _Failure(cause=f"no report within {limit}; the consoles stayed empty")
+    look = "what the last lines wait for"
+    if watch.stage in ("firmware", "bootloader"):
+        look = "whether the template's boot options name console=ttyS0"
+    return _Failure(cause=f"no report within {limit}; it had reached: {watch.stage}", look=look)
 
 
 def _error(

@@ -34,8 +34,8 @@ class Scenario:
     """QEMU loads kernel and pxerd; the key is only the boot medium."""
     beside: Sequence[BlankDrive] = ()
     timeout_seconds: float = 240.0
-    """Ends a silent guest; a failing one ends by itself long before. Generous: without
-    KVM on a busy machine a boot may take ten times its usual time."""
+    """Ends a silent guest, in seconds of its own time (see machine.py); a failing one
+    ends by itself long before. Ten times what a boot takes without KVM."""
 
 
 _EMPTY_DISK = BlankDrive(size_bytes=1 << 30, attach="sata")

@@ -29,6 +29,7 @@ BOOTED = Evidence(
     report={"nonce": "1f"},
     landmarks_seconds={"firmware": 0.4, "runlevel": 9.5},
     elapsed_seconds=9.6,
+    starved_seconds=0.5,
     complaints=("the service nginx failed",),
     accelerator="tcg",
     qemu="7.2.22",
