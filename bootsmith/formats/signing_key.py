@@ -83,7 +83,11 @@ def is_signature_valid(
     from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    kinds = {"sha1": hashes.SHA1, "sha256": hashes.SHA256, "sha512": hashes.SHA512}
+    kinds: dict[str, type[hashes.SHA1 | hashes.SHA256 | hashes.SHA512]] = {
+        "sha1": hashes.SHA1,
+        "sha256": hashes.SHA256,
+        "sha512": hashes.SHA512,
+    }
     try:
         key = load_pem_public_key(public_pem)
     except ValueError as error:

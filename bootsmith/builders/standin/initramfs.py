@@ -7,7 +7,7 @@ programs bring the libraries they link to, module indexes cover exactly what is 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from bootsmith.builders.standin.kernels import Kernel
 from bootsmith.builders.standin.recipe import InitramfsRule, StandinData
@@ -131,7 +131,7 @@ def _chosen_names(rule: InitramfsRule, features: Iterable[Feature], installed: T
     return sorted(chosen)
 
 
-def _with_libraries(chosen: Iterable[str], installed: Mapping[str, ApkEntry]) -> set[str]:
+def _with_libraries(chosen: Iterable[str], installed: Tree) -> set[str]:
     """`chosen` with what its links point to and what its programs link to, all the way."""
     kept: set[str] = set()
     queue = list(chosen)

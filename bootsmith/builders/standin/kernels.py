@@ -136,7 +136,7 @@ def _dependencies(module: bytes, name: str) -> tuple[str, ...]:
 
 
 def _matches(what: str, globs: Iterable[str], names: list[str]) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for glob, paths in expand_globs(globs, names).items():
         if not paths:
             raise RecipeError(

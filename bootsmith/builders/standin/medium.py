@@ -94,7 +94,6 @@ def add_boot_loaders(
         first_configuration=(
             f'search --no-floppy --set=root --label "{volume_id}"\nset prefix=($root)/boot/grub\n'
         ),
-        needed_by="the stand-in builder, to make its UEFI loader",
     )
     tree.add("efi/boot/bootx64.efi", grub)
     tree.add(_BOOT_FILES.efi_image, write_floppy({"EFI/BOOT/BOOTX64.EFI": grub}))

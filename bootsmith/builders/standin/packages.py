@@ -122,17 +122,18 @@ def _choose(
     chosen = {}
     for name in names:
         pin = pins.get(name)
-        stanza = by_digest.get((name, pin.sha256)) if pin else None
-        if stanza is None:
-            stanza = candidates.get(name)
-            if stanza is None:
-                raise SourceError(
-                    name,
-                    "no Debian package of this name in this machine's sources",
-                    expected="sources of Debian 12",
-                    hint="see that this machine reaches its Debian mirror: apt-get update",
-                )
+        if pin and (name, pin.sha256) in by_digest:
+            stanza = by_digest[name, pin.sha256]
+        elif name in candidates:
+            stanza = candidates[name]
             notes += _note_of(name, pin, stanza, is_partly_pinned=bool(pins))
+        else:
+            raise SourceError(
+                name,
+                "no Debian package of this name in this machine's sources",
+                expected="sources of Debian 12",
+                hint="see that this machine reaches its Debian mirror: apt-get update",
+            )
         chosen[name] = (_locked(stanza), stanza)
     return chosen
 
