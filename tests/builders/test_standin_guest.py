@@ -63,7 +63,6 @@ def call_init(script: str, *words: str) -> str:
         ("BOOTIF=01-aa-bb-01-02-00-07", "BOOTIF", "01-aa-bb-01-02-00-07"),
         # No quoting: the quotes are part of the words.
         ('init_args="a b"', "init_args", '"a'),
-        ("pkgs=*", "pkgs", "*"),
         ("nomodeset", "modules", ""),
         ("bootif=01-aa", "BOOTIF", ""),
         ("xquiet", "quiet", ""),
@@ -71,6 +70,12 @@ def call_init(script: str, *words: str) -> str:
 )
 def test_parser(line: str, name: str, value: str) -> None:
     assert call_init(f'parse_command_line "$words"; echo "$option_{name}"', line) == f"{value}\n"
+
+
+def test_words_are_not_patterns_for_files(tmp_path: Path) -> None:
+    (tmp_path / "pkgs=nginx").touch()
+    script = f'cd {tmp_path}; parse_command_line "$words"; echo "$option_pkgs"'
+    assert call_init(script, "pkgs=*") == "*\n"
 
 
 @pytest.mark.parametrize("word", ["s", "single", "1"])
