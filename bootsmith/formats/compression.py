@@ -13,7 +13,7 @@ import lzma
 import re
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import deflate
 import zstandard
@@ -44,7 +44,9 @@ _MAGIC = (
     (b"070702", "none"),
 )
 _CHUNK_BYTES = 1 << 20
-_DECODER_ERRORS = (OSError, EOFError, ValueError, lzma.LZMAError, IsalError)
+# isal's stub takes its exception class for a value.
+_ISAL_ERROR = cast("type[Exception]", IsalError)
+_DECODER_ERRORS = (OSError, EOFError, ValueError, lzma.LZMAError, _ISAL_ERROR)
 # The kernel's decoder refuses larger windows (lib/decompress_unzstd.c).
 _ZSTD_WINDOW_BYTES = 1 << 27
 _ZSTD_SINCE = (5, 9)  # the first kernel that can unpack a zstd initramfs
@@ -88,6 +90,8 @@ def decompress_initramfs(
                 f"the plain archive at byte {offset} does not start at a multiple of 4",
                 hint="the kernel would drop it and all that follows; pad with zero bytes",
             )
+        if codec == "xz":
+            _check_xz(view[offset:], subject)
         plain, used = _READERS[codec](view[offset:], limit_bytes - total, subject)
         offset += used
         total += len(plain)
@@ -228,15 +232,18 @@ def _read_gzip(view: memoryview, allowed_bytes: int, subject: str) -> tuple[byte
 
 def _read_xz(view: memoryview, allowed_bytes: int, subject: str) -> tuple[bytes, int]:
     decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
-    plain, used = _read_by_decoder(decoder, view, allowed_bytes, subject, "xz")
-    if decoder.check not in (lzma.CHECK_NONE, lzma.CHECK_CRC32):
+    return _read_by_decoder(decoder, view, allowed_bytes, subject, "xz")
+
+
+def _check_xz(view: memoryview, subject: str) -> None:
+    """The check is named in the second flag byte of the stream's header (xz format, 2.1.1.2)."""
+    if view[7:8] and view[7] & 15 not in (lzma.CHECK_NONE, lzma.CHECK_CRC32):
         raise FormatError(
             subject,
             "the xz segment has a checksum that the kernel does not know",
             expected="crc32",
             hint="make it with: xz --check=crc32",
         )
-    return plain, used
 
 
 def _read_lzma(view: memoryview, allowed_bytes: int, subject: str) -> tuple[bytes, int]:
