@@ -639,9 +639,8 @@ def _long_entries(name: str, short_name: bytes) -> bytes:
         checksum = ((checksum >> 1 | (checksum & 1) << 7) + letter) & 0xFF
     count = _long_entry_count(name)
     room_bytes = count * _UNITS_PER_LONG_ENTRY * 2
-    units = name.encode("utf-16-le")
-    if len(units) < room_bytes:
-        units = (units + b"\0\0").ljust(room_bytes, b"\xff")
+    # A name that fills its last entry has no room for the closing zero, and needs none.
+    units = (name.encode("utf-16-le") + b"\0\0").ljust(room_bytes, b"\xff")
     entries = []
     for number in range(count, 0, -1):
         part = units[(number - 1) * 26 : number * 26]

@@ -70,6 +70,9 @@ def test_old_geometry_is_given_where_it_can_be():
     sector = write_mbr(boot_code=b"", disk_signature=0, partitions=[KEY])
     # 2048 = track 32, sector 33 (counted from 1); the last sector, 1048575, is 65:69:4
     assert sector[446:462].hex(" ") == "80 20 21 00 0c 45 04 41 00 08 00 00 00 f8 0f 00"
+    middle = MbrPartition(start_lba=700 * 255 * 63, sectors=1, type_code=FAT32_LBA)
+    sector = write_mbr(boot_code=b"", disk_signature=0, partitions=[middle])
+    assert sector[447:450].hex(" ") == "00 81 bc"  # cylinder 700 = 2 * 256 + 0xbc, sector 1
     far = MbrPartition(start_lba=2048, sectors=1 << 30, type_code=FAT32_LBA)
     sector = write_mbr(boot_code=b"", disk_signature=0, partitions=[far])
     assert sector[451:454] == b"\xfe\xff\xff"
