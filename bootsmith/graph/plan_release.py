@@ -14,6 +14,8 @@ from bootsmith.graph.names import boot_sets, facts_path, flavor_file, iso_path
 from bootsmith.graph.step import Input, Output, Scratch, Step, Tree
 from bootsmith.site.models import Release, Site
 
+# The release that the stand-in's init and services are written against, and claim to be.
+STANDIN_RELEASE = "3.24.0"
 STANDIN_DATA = Path(__file__).resolve().parent.parent / "builders" / "standin_data"
 
 
@@ -58,6 +60,7 @@ def _standin(layout: Layout, release: Release) -> list[Step]:
                 "packages": downloads,
                 "manifest": Output(listing),
             },
+            witnesses=(downloads.path,),
         ),
         Step(
             kind="source",
@@ -69,8 +72,10 @@ def _standin(layout: Layout, release: Release) -> list[Step]:
                 "lock": Input(lock),
                 "manifest": Input(listing),
                 "packages": downloads,
+                "release": STANDIN_RELEASE,
                 "flavors": release.flavors,
                 "output": Output(iso_path(layout, release)),
+                "report": Output(layout.of("source", release.name, "report.json")),
             },
             tools=("mksquashfs", "xorriso", "depmod", "grub-mkimage"),
         ),
