@@ -28,6 +28,7 @@ KINDS = {
     "no volume id": ["-R", "-V", ""],
     "bootable on BIOS and UEFI, as Alpine's": ["-J", "-R", "-V", "alpine-std 3.20.3 x86_64", *BOOT],
     "full names": ["-R", "-full-iso9660-filenames", "-iso-level", "4"],
+    "deep directories moved": ["-R", "-rr_reloc_dir", "rr_moved"],
     "hard links and ACLs": ["-R", "--hardlinks", "--acl"],
 }
 
@@ -228,6 +229,30 @@ def test_a_file_beyond_the_end_is_told_even_if_the_volume_claims_to_be_small(tmp
     )
 
 
+def test_directories_beyond_the_end_are_told_too(tmp_path):
+    (tmp_path / "t/dir").mkdir(parents=True)
+    (tmp_path / "t/dir/file").write_bytes(b"x")
+    image = bytearray(make_iso(tmp_path / "t", tmp_path / "x.iso", "-R").read_bytes())
+    struct.pack_into("<I", image, 32768 + 80, 18)
+    struct.pack_into(">I", image, 32768 + 84, 18)
+    start = struct.unpack_from("<I", image, image.find(b"\x03DIR") - 30)[0] * 2048
+    (tmp_path / "x.iso").write_bytes(image[:start])
+    with pytest.raises(FormatError) as caught:
+        read(tmp_path / "x.iso")
+    assert caught.value.message.startswith("x.iso: ISO is cut short; expected at least ")
+    assert caught.value.message.endswith(f" bytes, got {start} bytes")
+
+
+def test_boot_sectors_are_none_of_our_business(tree, tmp_path):
+    iso = make_iso(tree, tmp_path / "x.iso", "-R", *BOOT)
+    before = read(iso)
+    image = bytearray(iso.read_bytes())
+    assert image[512:520] == b"EFI PART"
+    struct.pack_into("<Q", image, 512 + 32, 1 << 60)  # where the second partition table lies
+    iso.write_bytes(image)
+    assert read(iso) == before
+
+
 def test_an_image_without_rock_ridge_is_refused(tree, tmp_path):
     iso = make_iso(tree, tmp_path / "x.iso", "-J", "-U", "--norock")
     with pytest.raises(FormatError) as caught:
@@ -355,7 +380,7 @@ def test_a_directory_inside_itself_is_refused(small):
         read(small)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_damage_anywhere_gives_a_tree_inside_the_image_or_a_format_error(
     damaged_source, tmp_path_factory, data

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import mmap
 import os
 import random
 import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootsmith.errors import FormatError
+from bootsmith.formats import squashfs as module
 from bootsmith.formats.modloop import modloop_kernel_release
 from bootsmith.formats.squashfs import Squashfs
 
@@ -309,7 +312,42 @@ def test_a_block_that_unpacks_to_more_than_it_should_is_refused(tmp_path):
                 read("file")
 
 
-@settings(deadline=None, max_examples=150)
+def test_a_block_that_unpacks_to_less_than_it_should_is_refused(tmp_path):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/file").write_bytes(b"x" * 131000)
+    image = make_image(tmp_path / "t", tmp_path / "x", ["-comp", "gzip", "-noI", "-no-fragments"])
+    table = Squashfs(image).superblock.inode_table
+    broken = patched(image, table + 2 + 16 + 12, "<I", 131072)
+    with pytest.raises(FormatError) as caught:
+        Squashfs(broken).read("file")
+    assert caught.value.message == (
+        "squashfs image: damaged squashfs image: a block of 'file' has the wrong size; "
+        "expected 131072, got 131000"
+    )
+
+
+def test_content_outside_the_image_is_not_read_from_what_surrounds_it(tmp_path):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/file").write_bytes(b"inside" * 1000)
+    options = [*COMPRESSIONS["nothing compressed"], "-no-fragments"]
+    image = make_image(tmp_path / "t", tmp_path / "x", options)
+    table = Squashfs(image).superblock.inode_table
+    broken = patched(image, table + 2 + 16, "<I", len(image))
+    with pytest.raises(FormatError, match="damaged squashfs image: content beyond its end"):
+        Squashfs(broken + b"secret" * 1000).read("file")
+
+
+@pytest.mark.parametrize(
+    "unpack,pack",
+    [(module._unpack_gzip, zlib.compress), (module._unpack_xz, lzma.compress)],
+    ids=["gzip", "xz"],
+)
+def test_unpacking_stops_at_the_limit(unpack, pack):
+    """The answer may be one byte too long, to show that there is more; never the whole bomb."""
+    assert len(unpack(pack(bytes(10_000_000)), 1000)) == 1001
+
+
+@settings(max_examples=150)
 @given(st.data())
 def test_damage_anywhere_gives_the_truth_or_a_format_error(small_images, data):
     image = data.draw(st.sampled_from(small_images))
