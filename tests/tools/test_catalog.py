@@ -1,0 +1,161 @@
+"""What is needed, how it is told, and when a program counts as another one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from bootsmith.errors import FormatError
+from bootsmith.tools import catalog
+from bootsmith.tools.run import run_program
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """An empty memory of program versions, read anew."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    catalog._version_cache.cache_clear()
+    yield tmp_path / "cache/bootsmith/programs.json"
+    catalog._version_cache.cache_clear()
+
+
+def test_a_package_line_is_read():
+    text = "# comment\n\nmtools | test | mcopy mdir | tests, to read FAT\n"
+    assert catalog.parse_debian_packages(text, source="p.txt") == (
+        catalog.DebianPackage(
+            name="mtools", group="test", used=("mcopy", "mdir"), reason="tests, to read FAT"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "line,message",
+    [
+        (
+            "mtools | test | mcopy",
+            "p.txt:2: not a package line; "
+            "expected package | build or test | what is used | reason, got mtools | test | mcopy",
+        ),
+        (
+            "mtools | test |  | reason",
+            "p.txt:2: not a package line; "
+            "expected package | build or test | what is used | reason, "
+            "got mtools | test |  | reason",
+        ),
+        (
+            "mtools | both | mcopy | reason",
+            "p.txt:2: unknown group; expected build or test, got both",
+        ),
+        ("a | build | x | again", "p.txt:2: a is listed twice; expected one line a package"),
+    ],
+)
+def test_a_bad_package_line_is_located(line, message):
+    with pytest.raises(FormatError) as failure:
+        catalog.parse_debian_packages(f"a | build | a | r\n{line}\n", source="p.txt")
+    assert str(failure.value) == message
+
+
+def test_a_requirement_gets_its_locked_version():
+    lock = "pytest-xdist==3.8.0 \\\n    --hash=sha256:00\nother==1\n    # via pytest-xdist\n"
+    versions = catalog.locked_versions(lock)
+    assert versions == {"pytest-xdist": "3.8.0", "other": "1"}
+    text = "# comment\n-c build.lock\nPytest_xdist   # runs on every core\nnew # soon\n"
+    packages = catalog.parse_python_packages(text, group="test", versions=versions, source="t.in")
+    assert [(one.name, one.version, one.reason) for one in packages] == [
+        ("Pytest_xdist", "3.8.0", "runs on every core"),
+        ("new", "not locked", "soon"),
+    ]
+
+
+@pytest.mark.parametrize("line", ["pytest", "pytest>=1  # reason", "pytest  #"])
+def test_a_requirement_without_its_reason_is_located(line):
+    with pytest.raises(FormatError) as failure:
+        catalog.parse_python_packages(line, group="test", versions={}, source="t.in")
+    assert str(failure.value) == (
+        f"t.in:1: not a requirement with its reason; expected name  # reason, got {line}"
+    )
+
+
+def test_the_shipped_lists_can_be_read():
+    assert catalog.package_of("mksquashfs").name == "squashfs-tools"
+    assert {package.group for package in catalog.debian_packages()} == {"build", "test"}
+    assert {package.group for package in catalog.python_packages()} == {"build", "test"}
+
+
+def test_purpose_and_way_to_get():
+    assert catalog.purpose_of("mksquashfs") == "the stand-in builder, to pack its modloops"
+    assert catalog.how_to_get("mksquashfs") == "sudo apt-get install squashfs-tools"
+    assert catalog.purpose_of("no-such-program") == "bootsmith"
+    assert catalog.how_to_get("no-such-program") == "install no-such-program"
+
+
+def test_set_up_reads_the_list_as_the_catalog_does(checkout):
+    """setup.sh has its own reader, for there is no Python yet when it runs."""
+    script = (checkout / "bootsmith/tools/setup.sh").read_text("utf-8")
+    reader = script[script.index("wanted_packages() {") : script.index("missing_packages() {")]
+    for group, groups in (("build", {"build"}), ("test", {"build", "test"})):
+        said = run_program(["sh", "-c", f"{reader}\ngroup={group}; wanted_packages"], cwd=checkout)
+        assert said.text.split() == [
+            package.name for package in catalog.debian_packages() if package.group in groups
+        ]
+
+
+def test_installed_versions_are_dpkgs():
+    (version,) = catalog.installed_debian_versions(["dpkg", "no-such-package"]).values()
+    asked = run_program(["dpkg-query", "--show", "--showformat", "${Version}", "dpkg"])
+    assert version == asked.text
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_listed_program_is_known_by_debians_version_and_its_content():
+    installed = catalog.installed_debian_versions(["squashfs-tools"])["squashfs-tools"]
+    version = catalog.program_version("mksquashfs")
+    digest = run_program(["sha256sum", shutil.which("mksquashfs")]).text[:12]
+    assert version == f"{installed} {digest}"
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_what_is_missing_has_no_version():
+    assert catalog.program_version("no-such-program") is None
+    assert catalog.program_version("/no/such/file") is None
+
+
+def test_another_content_is_another_version_even_with_old_times(tmp_path, own_cache):
+    program = tmp_path / "program"
+    program.write_bytes(b"one")
+    before = os.stat(program)
+    first = catalog.program_version(str(program))
+    program.write_bytes(b"two")
+    os.utime(program, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = catalog.program_version(str(program))
+    assert first == run_program(["sha256sum"], stdin=b"one").text[:12]
+    assert second == run_program(["sha256sum"], stdin=b"two").text[:12]
+    assert own_cache.exists()
+
+
+def test_a_known_program_is_not_read_again(tmp_path, own_cache):
+    program = tmp_path / "program"
+    program.write_bytes(b"one")
+    first = catalog.program_version(str(program))
+    text = own_cache.read_text()
+    own_cache.write_text(text.replace(first, "remembered"))
+    catalog._version_cache.cache_clear()  # as another process would
+    assert catalog.program_version(str(program)) == "remembered"
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"/bin/sh": 1}', '{"/bin/sh": [1, 2, 3]}'])
+def test_a_damaged_memory_is_an_empty_one(own_cache, damage):
+    own_cache.parent.mkdir(parents=True)
+    own_cache.write_text(damage)
+    catalog._version_cache.cache_clear()
+    assert catalog.program_version("/bin/sh")
+
+
+def test_without_a_place_to_remember_it_still_answers(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a directory")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    catalog._version_cache.cache_clear()
+    assert catalog.program_version("/bin/sh")
+    catalog._version_cache.cache_clear()
