@@ -12,6 +12,7 @@ change of one feature or one file the rest costs milliseconds.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import mmap
@@ -21,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def _find_feature(name: str, directories: Sequence[Path]) -> Feature:
         texts[kind] = next((path.read_bytes() for path in paths if path.is_file()), None)
     if texts["modules"] is None and texts["files"] is None:
         known = _known_features(directories)
-        close = get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, known, n=1)
         raise RecipeError(
             f"feature {name}",
             "unknown initramfs feature",

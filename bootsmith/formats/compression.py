@@ -12,7 +12,6 @@ import bz2
 import lzma
 import re
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, cast
 
 import deflate
@@ -150,6 +149,8 @@ def check_level(codec: str, level: int) -> None:
 def codec_version(codec: str) -> str:
     """Name and version of the library that decides the bytes of this codec."""
     if codec == "gzip":
+        from importlib.metadata import version  # slow to import, and only gzip asks
+
         return f"libdeflate {version('deflate')}"
     if codec == "zstd":
         return "zstd " + ".".join(map(str, zstandard.ZSTD_VERSION))
