@@ -109,7 +109,11 @@ MODULES: Mapping[str, bytes] = {
 }
 
 BUILTIN = "kernel/fs/nfs/nfs.ko\nkernel/drivers/tty/built-in-thing.ko\n"
-BUILTIN_INFO = b"nfs.alias=fs-nfs\0nfs.license=GPL\0built_in_thing.alias=tty-x-[a-b]\0"
+# Two share an alias: depmod keeps the later one first.
+BUILTIN_INFO = (
+    b"nfs.alias=fs-nfs\0nfs.alias=shared\0nfs.license=GPL\0"
+    b"built_in_thing.alias=tty-x-[a-b]\0built_in_thing.alias=shared\0"
+)
 FIRMWARE: Mapping[str, bytes] = {"virtio/blob.bin": b"blob" * 2000, "acme/fw-1.bin.xz": b"packed"}
 FIRMWARE_LINKS = {"acme/fw.bin.xz": "fw-1.bin.xz"}
 
