@@ -97,7 +97,7 @@ def _parse_line(line: str, subject: str) -> LockedPackage:
         ("sha256", _SHA256.fullmatch(sha256), sha256),
     ):
         if not is_right:
-            raise FormatError(subject, f"not a {what}", got=f"{text[:80]!a}")
+            raise FormatError(subject, f"not a valid {what}", got=f"{text[:80]!a}")
     return LockedPackage(
         name=name, version=version, architecture=architecture, size_bytes=int(size), sha256=sha256
     )

@@ -147,7 +147,7 @@ def apk_version(deb_version: str) -> str:
     `1:1.35.0-4+deb12u1+b1` becomes `1.35.0-r0` (apk-package(5): digits, dots, a letter).
     """
     upstream = deb_version.partition(":")[2] or deb_version
-    match = re.match(r"\d+(\.\d+)*[a-z]?(?![a-z])", upstream)
+    match = re.match(r"\d+(\.\d+)*([a-z](?![a-z]))?", upstream)
     if match is None:
         raise RecipeError(
             f"version {deb_version}",
