@@ -74,11 +74,14 @@ def build_apkovl(
     for entry in _service_links(runlevels):
         if entries.get(entry.name) != entry:  # a tree may bring the very same link
             _add(entries, entry)
-    digest = _digest_of(entries)
-    _add(entries, ApkovlEntry(name=DIGEST_FILE, mode=_FILE_MODE, data=f"{digest}\n".encode()))
     _add_parents(entries)
+    digests = _content_digests(entries)
+    digest = _overlay_digest(entries, digests)
+    proof = ApkovlEntry(name=DIGEST_FILE, mode=_FILE_MODE, data=f"{digest}\n".encode())
+    _add(entries, proof)
+    digests |= _content_digests({DIGEST_FILE: proof})
     packed = write_apkovl(entries.values())
-    write_file(contents, _listing(template, digest, entries))
+    write_file(contents, _listing(template, digest, entries, digests), durable=False)
     write_file(output, packed)
 
 
@@ -181,7 +184,7 @@ class _Tree:
     def _content(self, name: str, path: str) -> bytes:
         # What was a regular file a moment ago must still be one: no link, no waiting pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:
+        try:
             size_bytes = os.fstat(descriptor).st_size
             if size_bytes > _READ_LIMIT_BYTES:
                 raise RecipeError(
@@ -189,8 +192,14 @@ class _Tree:
                     "file too large for an overlay",
                     expected="at most 1 GiB, since it is unpacked into memory at boot",
                     got=f"{size_bytes} bytes",
+                    hint="let the machine fetch it after boot, from an etc/local.d/*.start script",
                 )
-            return file.readall()
+            data = os.read(descriptor, size_bytes + 1)
+            while len(data) < size_bytes and (more := os.read(descriptor, size_bytes)):
+                data += more
+            return data
+        finally:
+            os.close(descriptor)
 
     def _check_attributes(self, name: str, path: str) -> None:
         try:
@@ -279,27 +288,41 @@ def _add_parents(entries: dict[str, ApkovlEntry]) -> None:
             )
 
 
-def _digest_of(entries: Mapping[str, ApkovlEntry]) -> str:
+def _content_digests(entries: Mapping[str, ApkovlEntry]) -> dict[str, str]:
+    return {name: hashlib.sha256(entry.data).hexdigest() for name, entry in entries.items()}
+
+
+def _overlay_digest(entries: Mapping[str, ApkovlEntry], digests: Mapping[str, str]) -> str:
     """What a booted machine can tell of its overlay: a digest of all members but this one."""
-    digest = hashlib.sha256()
-    for name, entry in sorted(entries.items()):
-        head = f"{name}\0{entry.mode:o} {entry.uid}:{entry.gid} {len(entry.data)}\0"
-        digest.update(head.encode("utf-8", "surrogateescape") + entry.data)
-    return digest.hexdigest()
+    lines = [
+        f"{name}\0{entry.mode:o} {entry.uid}:{entry.gid} {digests[name]}\n"
+        for name, entry in sorted(entries.items())
+    ]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _listing(template: str, digest: str, entries: Mapping[str, ApkovlEntry]) -> bytes:
+def _listing(
+    template: str,
+    overlay_digest: str,
+    entries: Mapping[str, ApkovlEntry],
+    digests: Mapping[str, str],
+) -> bytes:
     members = {
         name: {
             "mode": f"{entry.mode:06o}",
             "owner": f"{entry.uid}:{entry.gid}",
-            "sha256": hashlib.sha256(entry.data).hexdigest(),
+            "sha256": digests[name],
             "size_bytes": len(entry.data),
         }
         for name, entry in entries.items()
     }
-    document = {"schema": 1, "template": template, "overlay_sha256": digest, "members": members}
-    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+    document = {
+        "schema": 1,
+        "template": template,
+        "overlay_sha256": overlay_digest,
+        "members": members,
+    }
+    return (json.dumps(document, sort_keys=True) + "\n").encode()
 
 
 def _kind(entry: ApkovlEntry) -> str:

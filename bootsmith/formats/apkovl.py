@@ -5,9 +5,9 @@ What Alpine's init and apk ask of it (mkinitfs initramfs-init.in, apk-tools' ove
 - init runs `tar -zxvf` and hands the listing to apk as the list of overlaid files. Names
   are relative without `./`; directories end in `/`; a line without any slash would end the
   list, so there are no files at the top level. A newline in a name would break it too.
-- busybox tar reads ustar names of 100 bytes, with a prefix of 155 more, and GNU's `L` and
-  `K` members for longer names and link targets. It skips pax headers, and long names that
-  stand only there are lost. So: ustar while it fits, GNU members beyond.
+- Names of up to 100 bytes, and 155 more before a slash, fit ustar. Longer names and link
+  targets get GNU's `L` and `K` members. busybox 1.35 reads pax records as well, but those
+  are a younger addition there, while releases back to 3.1 unpack these files.
 - Owners are numbers. Names are given for number 0 only: busybox looks other names up in the
   initramfs's /etc/passwd, where the same name may have another number.
 
@@ -28,6 +28,7 @@ _PREFIX_BYTES = 155
 _MOST_NAME_BYTES = 1024
 _MOST_CONTENT_BYTES = 1 << 30
 _MOST_ID = 0o7777777
+_CONTROL_BYTES = bytes([*range(0x20), 0x7F])
 _RECORD_BYTES = 20 * _BLOCK_BYTES  # tar's default record: the end is padded to it
 _COMPRESSION_LEVEL = 6  # 9 is 0.5 % smaller for five times the time
 
@@ -87,7 +88,7 @@ def check_entry_name(name: str, *, is_directory: bool) -> None:
             expected=f"at most {_MOST_NAME_BYTES} bytes",
             got=len(raw),
         )
-    if any(byte < 0x20 or byte == 0x7F for byte in raw):
+    if raw.translate(None, _CONTROL_BYTES) != raw:
         raise FormatError(
             ascii(name), "name holds a control character", hint="rename it: apk reads one per line"
         )
