@@ -529,7 +529,7 @@ def test_key_boots(bootable, machine):
             *("-drive", f"if=none,id=key,format=raw,snapshot=on,file={image}"),
             *machine,
         ],
-        timeout_seconds=120,
+        timeout_seconds=540,
     )
     (line,) = [line for line in console.read_text("utf-8", "replace").splitlines() if NONCE in line]
     assert "modules=loop,squashfs,sd-mod,usb-storage quiet" in line
