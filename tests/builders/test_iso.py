@@ -601,7 +601,7 @@ def keyring(fetch, tmp_path):
     (fetch.directory / "a.iso.asc").write_bytes(gpg(home, *sign, fetch.directory / "a.iso"))
     (tmp_path / "keys.asc").write_bytes(gpg(home, "--armor", "--export"))
     yield tmp_path / "keys.asc"
-    subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
 
 
 def test_a_signed_iso(fetch, keyring):

@@ -27,7 +27,7 @@ def home(tmp_path_factory):
     gpg(home, "--quick-generate-key", "other@example.org", "ed25519", "sign", "never")
     gpg(home, "--quick-generate-key", "old@example.org", "ed25519", "sign", "seconds=60")
     yield home
-    subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
 
 
 @pytest.fixture
