@@ -9,18 +9,20 @@ PYTHON := .venv/bin/python
 DOIT := .venv/bin/doit
 # What of the tests to run, and how: make test PYTEST="-k fat32"
 PYTEST :=
+# Words for pip-compile: make lock LOCK=--upgrade
+LOCK :=
 
 help:
 	@echo 'make setup     install what building needs: Debian packages, .venv'
 	@echo 'make build     set up, then build everything the site describes'
 	@echo 'make test      set up for testing too, then run every test'
 	@echo 'make smoke     boot what was built in virtual machines'
-	@echo 'make bench     measure the builders'
+	@echo 'make bench     measure the builders (not in this version)'
 	@echo 'make publish   make the newest generation the current one'
-	@echo 'make rollback  make the generation before it the current one again'
+	@echo 'make rollback  make the generation before it the current one again (not in this version)'
 	@echo 'make doctor    show each program and library: found, needed by, how to get it'
 	@echo 'make clean     remove what can be built again; generations stay'
-	@echo 'make lock      resolve the Python dependencies anew (for maintainers)'
+	@echo 'make lock      pin the Python dependencies (for maintainers)'
 
 setup:
 	@$(SETUP) build
@@ -37,8 +39,12 @@ smoke:
 	@$(SETUP) test
 	@$(DOIT) smoke
 
-bench publish rollback:
-	@echo 'make $@: not in this version yet' >&2; exit 2
+publish:
+	@$(SETUP) build
+	@$(DOIT) promote
+
+bench rollback:
+	@printf 'make $@: this version has no `doit $@`\n  next: doit list shows what there is\n' >&2; exit 2
 
 # Works before set-up too: doctor needs nothing but a python3.
 doctor:
@@ -53,4 +59,4 @@ clean:
 	find bootsmith tests -name __pycache__ -prune -exec rm -rf {} +
 
 lock:
-	@sh requirements/lock.sh
+	@sh requirements/lock.sh $(LOCK)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Resolve build.in and test.in anew and write build.lock and test.lock: `make lock`.
+# Write build.lock and test.lock from build.in and test.in: `make lock`. What is pinned stays;
+# `make lock LOCK=--upgrade` takes the newest versions.
 #
 # pip-compile reads the user's own pip configuration; nothing of it is written to the locks,
 # so that they install from any index that has the same files.

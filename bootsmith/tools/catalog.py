@@ -34,7 +34,8 @@ class DebianPackage:
     group: str
     """`build` or `test`"""
     used: tuple[str, ...]
-    """Program names, absolute paths and `python:MODULE`s that the code uses of it."""
+    """Program names, absolute paths and `python:MODULE`s that the code uses of it, and
+    `service:NAME`s that come with it unwanted."""
     reason: str
     """Who needs it, and for what; reads well after "needed by"."""
 

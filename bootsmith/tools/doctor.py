@@ -57,6 +57,7 @@ def examine_debian(
         )
         for package in packages
         for used in package.used
+        if not used.startswith("service:")
     ]
 
 

@@ -68,6 +68,36 @@ apt_get() {
     as_root apt-get --quiet --yes -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
+# Debian starts a service as soon as its package is there, and at every boot after that. Who
+# asked for tests did not ask for a web server: invoke-rc.d(8) asks this file first, and what
+# is listed as service:NAME is switched off. One that was installed before is left alone.
+services_allowed=/usr/sbin/policy-rc.d
+marker='made by bootsmith set-up: start nothing while it installs'
+
+forbid_services() {
+    allow_services # if one that was killed left its own behind
+    [ ! -e "$services_allowed" ] || return 0 # the machine has a policy of its own
+    trap allow_services EXIT
+    trap 'exit 130' INT TERM HUP
+    as_root sh -c "printf '#!/bin/sh\n# $marker\nexit 101\n' >$services_allowed.new &&
+        chmod 755 $services_allowed.new && mv $services_allowed.new $services_allowed"
+}
+
+allow_services() {
+    if grep -qs "$marker" "$services_allowed"; then as_root rm "$services_allowed"; fi
+}
+
+switch_off_services() {
+    awk -F'|' -v wanted=" $missing" '
+        /^[ \t]*(#|$)/ { next }
+        { gsub(/[ \t]/, "", $1) }
+        index(wanted, " " $1 " ") {
+            count = split($3, used, " ")
+            for (i = 1; i <= count; i++) if (sub(/^service:/, "", used[i])) print used[i]
+        }' bootsmith/tools/debian-packages.txt |
+        while read -r service; do as_root update-rc.d "$service" disable </dev/null; done
+}
+
 install_packages() {
     command -v dpkg-query >/dev/null ||
         fail "this machine has no dpkg: set-up knows Debian 12 and its relatives" \
@@ -84,6 +114,7 @@ install_packages() {
     if [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then
         as_root dpkg --configure -a </dev/null
     fi
+    forbid_services
     # One unreachable source of many must not stop a set-up that does not need it.
     apt_get update || say "apt-get update failed; going on with the package lists that are there"
     # shellcheck disable=SC2086 # one word a package is meant
@@ -91,6 +122,8 @@ install_packages() {
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold $missing ||
         fail "apt-get could not install what is missing; its own words are above" \
             "$([ "$(id -u)" -eq 0 ] || echo 'sudo ')$command"
+    switch_off_services
+    allow_services
 }
 
 # --- .venv ---------------------------------------------------------------------------

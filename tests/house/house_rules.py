@@ -49,7 +49,8 @@ STARTERS = re.compile(
 # What code may call without a line in debian-packages.txt: Debian's Essential packages.
 ESSENTIAL_PROGRAMS = frozenset(
     "bash blkid cat chmod cp dd dpkg dpkg-deb dpkg-query env false find grep gzip ln ls mkdir "
-    "mount mv rm sed sh sha256sum sleep sort stat tar test touch true unshare".split()
+    "mount mv printf rm sed sh sha256sum sleep sort stat tar test touch true truncate "
+    "unshare".split()
 )
 
 # Spelled so that this file does not break its own rule.
@@ -63,7 +64,7 @@ UNWANTED_WORDS: Mapping[str, str] = {
     r"\bpypi\.[o]rg\b|files\.pythonhos[t]ed": "a registry: where packages come from is the "
     "user's own pip configuration",
     r"\bissue [A][^a-z]|\bissue [B-H]\b": "a plan's word: say what it is about instead",
-    r"(?<!ssh-)\b(sub-?)?agen[t]s?\b|\bL[L]M\b|\bC[o]pilot\b": "a word about who wrote it",
+    r"(?<!ssh-)(?<!gpg-)\b(sub-?)?agen[t]s?\b|\bL[L]M\b|\bC[o]pilot\b": "a word about who wrote it",
 }
 
 _CALLS_A_PROGRAM = frozenset(
@@ -331,6 +332,8 @@ def _first_words(
         return _first_words(node.elts[0], constants, depth + 1)
     if isinstance(node, ast.Starred):
         return _first_words(node.value, constants, depth + 1)
+    if isinstance(node, ast.Call) and _name_of(node.func) == "Path" and node.args:
+        return _first_words(node.args[0], constants, depth + 1)
     if isinstance(node, ast.BinOp):  # ["x", …] + more
         return _first_words(node.left, constants, depth + 1)
     if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.executable":

@@ -85,7 +85,7 @@ def test_the_shipped_lists_can_be_read():
 
 
 def test_purpose_and_way_to_get():
-    assert catalog.purpose_of("mksquashfs") == "the stand-in builder, to pack its modloops"
+    assert catalog.purpose_of("xorriso") == "the stand-in builder, to write its ISO"
     assert catalog.how_to_get("mksquashfs") == "sudo apt-get install squashfs-tools"
     assert catalog.purpose_of("no-such-program") == "bootsmith"
     assert catalog.how_to_get("no-such-program") == "install no-such-program"

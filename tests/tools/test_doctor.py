@@ -10,7 +10,9 @@ import pytest
 from bootsmith.tools import catalog, doctor
 from bootsmith.tools.run import run_program
 
-SH = catalog.DebianPackage(name="dash", group="build", used=("sh",), reason="everything")
+SH = catalog.DebianPackage(
+    name="dash", group="build", used=("sh", "service:sh"), reason="everything"
+)
 NONE = catalog.DebianPackage(
     name="none", group="build", used=("no-such-program", "/no/such/file"), reason="the moon"
 )

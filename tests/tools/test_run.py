@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootsmith.errors import ToolFailed, ToolMissing
+from bootsmith.tools import catalog
 from bootsmith.tools.run import (
     PROGRAM_PATH,
     find_program,
@@ -116,7 +117,7 @@ def test_a_missing_listed_program_names_its_package(monkeypatch):
     with pytest.raises(ToolMissing) as failure:
         find_program("mksquashfs")
     assert str(failure.value) == (
-        "mksquashfs: program not found, needed by the stand-in builder, to pack its modloops; "
+        f"mksquashfs: program not found, needed by {catalog.purpose_of('mksquashfs')}; "
         "expected an executable in /nowhere\n"
         "  next: sudo apt-get install squashfs-tools, or see all with: make doctor"
     )

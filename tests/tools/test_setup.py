@@ -76,8 +76,9 @@ def packages(root):
 def test_it_is_made_once_and_tests_are_a_layer_on_top(small, tmp_path):
     assert set_up(small) == MADE
     assert {"flit_core", "bootsmith"} <= packages(small)
-    where = [small / ".venv/bin/python", "-c", "import bootsmith; print(bootsmith.__file__)"]
-    assert run_program(where, cwd=tmp_path).text == f"{small}/bootsmith/__init__.py\n"
+    asked = "import bootsmith; print(bootsmith.__file__)"
+    said = run_program(["env", small / ".venv/bin/python", "-c", asked], cwd=tmp_path)
+    assert said.text == f"{small}/bootsmith/__init__.py\n"
     assert set_up(small) == []
 
     # What it was not made from does not matter, nor do times.
