@@ -83,7 +83,7 @@ def module_path(module: str) -> Path | None:
 
 def imported_names(source: bytes, module: str) -> set[str]:
     """Dotted names that a module's source imports, wherever in it."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(source, filename=module)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)

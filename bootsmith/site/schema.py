@@ -3,7 +3,7 @@
 A model is a class whose fields are declared with `key(...)` (read from TOML) or `given()`
 (supplied by the loader). Models are frozen and keyword-only, as dataclasses are to a type
 checker; no code is generated for them when the module is imported, because that costs a
-no-op `doit build` more than reading all recipes does (docs/dependencies-validation.md).
+no-op `doit build` more than reading all recipes does (docs/dependencies.md).
 
 A value that does not fit raises RecipeError located `file:line: key`.
 """

@@ -22,7 +22,7 @@ ALLOWED_IMPORTS: Mapping[str, frozenset[str]] = {
     "site": frozenset({"errors", "formats"}),
     "builders": frozenset({"errors", "site", "formats", "files", "tools"}),
     "smoke": frozenset({"errors", "site", "files", "tools"}),
-    "generations": frozenset({"errors", "site", "files", "smoke.evidence"}),
+    "generations": frozenset({"errors", "site", "formats", "files", "smoke.evidence"}),
     "graph": frozenset({"errors", "site"}),
     # Keys and execution do what the rest of graph only declares.
     "graph.code": frozenset({"errors", "files"}),

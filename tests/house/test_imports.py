@@ -63,7 +63,7 @@ def test_imports_follow_the_direction(package):
             "bootsmith/generations/verify.py",
             "import bootsmith.smoke.machine\n",
             "bootsmith/generations/verify.py:1: imports bootsmith.smoke.machine; "
-            "generations may import errors, files, site, smoke.evidence",
+            "generations may import errors, files, formats, site, smoke.evidence",
         ),
         (
             "bootsmith/site/loader.py",
