@@ -19,7 +19,8 @@ _INTRODUCTION = """\
 
 A site is what `recipes/` and `overlays/` say. All recipes are TOML. A key that is not
 listed here is an error, and so is anything that does not fit; each error names the file,
-the line and the key. [Why no library checks them](dependencies.md#which-library-checks-the-recipes) was measured.
+the line and the key. [Why no library checks them](dependencies.md#which-library-checks-the-recipes)
+was measured.
 
 Names of releases, templates, overlays and features are lower-case letters, digits, dots,
 dashes and underscores, since they become parts of file names. Paths are relative to the
