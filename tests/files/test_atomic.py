@@ -57,6 +57,15 @@ def test_until_the_end_the_old_file_stands(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with open(target, "rb") as reader:
+        write_file(target, b"new")
+        assert reader.read() == b"old"
+    assert target.read_bytes() == b"new"
+
+
 def test_a_program_may_put_another_file_in_the_place_of_the_partial_one(tmp_path):
     with replacing_file(tmp_path / "file", mode=0o600) as partial:
         other = tmp_path / "other"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -52,9 +53,13 @@ def test_the_environment_is_built_from_nothing(monkeypatch):
     assert "HOME" in program_environment()
 
 
-def test_standard_input_is_closed_or_given():
-    assert run_program(["cat"]).stdout == b""
+def test_standard_input_is_given_or_empty_whatever_ours_is(checkout):
     assert run_program(["cat"], stdin=b"given").stdout == b"given"
+    script = (
+        "from bootsmith.tools.run import run_program\nprint(run_program(['cat']).stdout, input())\n"
+    )
+    ours = run_program([sys.executable, "-c", script], stdin=b"ours\n", cwd=checkout)
+    assert ours.text == "b'' ours\n"
 
 
 def test_more_than_a_pipe_holds_goes_both_ways():
@@ -182,6 +187,17 @@ def test_a_server_ends_with_its_block_and_so_do_its_children(tmp_path):
     assert log.read_text() == "started\n"
     for process_id in family:
         assert eventually(lambda process_id=process_id: not is_running(process_id))
+
+
+def test_children_are_asked_before_they_are_killed(tmp_path):
+    child = "trap 'echo tidied > tidied; exit' TERM; echo > ready; while :; do sleep 0.05; done"
+    (tmp_path / "child").write_text(child)
+    with running_program(
+        ["sh", "-c", "trap : TERM; sh child & wait; wait"], cwd=tmp_path
+    ) as process:
+        wait_for_text(tmp_path / "ready")
+        assert process.poll() is None
+    assert wait_for_text(tmp_path / "tidied") == ["tidied"]
 
 
 def test_a_server_ends_when_its_block_fails(tmp_path):
