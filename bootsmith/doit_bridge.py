@@ -8,11 +8,12 @@ that was killed would redo what was finished. Order is given by task_dep instead
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from doit.exceptions import TaskError
 from doit.reporter import ConsoleReporter
@@ -26,6 +27,7 @@ from bootsmith.graph.step import Group, Step
 from bootsmith.reporting import Report
 
 _EXIT_BAD_RECIPE = 2
+_EXIT_SIGNAL = 128  # as shells report a program that a signal ended
 
 
 def doit_config(root: Path) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def step_tasks(
     layout: Layout, steps: Sequence[Step], groups: Sequence[Group]
 ) -> Iterator[dict[str, Any]]:
     """The tasks of these steps: a heading a kind, a task a step, the verbs over them."""
+    _stop_tidily_when_told()
     executor = Executor(layout, steps)
     _RUN.executor = executor
     producers = {path: step.label for step in steps for path in step.outputs}
@@ -76,6 +79,21 @@ def step_tasks(
             "doc": group.summary,
         }
     yield _explain_task(executor)
+
+
+def _stop_tidily_when_told() -> None:
+    """Leave through every `finally` on SIGINT, SIGTERM and SIGHUP, without a traceback.
+
+    Left alone, SIGTERM ends Python at once: programs that a step started would go on, and
+    partial files would stay until the next run.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    sys.exit(_EXIT_SIGNAL + number)
 
 
 class _Run:

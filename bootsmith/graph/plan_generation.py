@@ -84,7 +84,8 @@ def _template_parts(site: Site, layout: Layout) -> Iterator[Part]:
             "set": boot_set.name,
         }
         yield _part("apkovl", template.name, apkovl_path(layout, template), values)
-        yield _part("usbkey", template.name, usbkey_path(layout, template), values)
+        firmware = {**values, "firmware": template.usbkey.firmware}
+        yield _part("usbkey", template.name, usbkey_path(layout, template), firmware)
         yield _part(
             "usbkey",
             template.name,
@@ -97,7 +98,7 @@ def _part(
     kind: str,
     name: str,
     source: Path,
-    values: Mapping[str, str],
+    values: Mapping[str, Any],
     *reports: Input,
     as_name: str | None = None,
 ) -> Part:

@@ -53,5 +53,5 @@ def _key(site: Site, layout: Layout, template: Template) -> Step:
             "initramfs_kind": template.boot.initramfs,
             "cache": Scratch(layout.cache / "loaders"),
         },
-        tools=("syslinux", "mcopy", "grub-mkimage"),
+        tools=("syslinux", "mformat", "grub-mkimage"),
     )

@@ -24,6 +24,7 @@ from bootsmith.tools.run import PROGRAM_PATH, run_program
 DEBIAN_PACKAGES = Path(__file__).with_name("debian-packages.txt")
 CHECKOUT = Path(__file__).parents[2]
 GROUPS = ("build", "test")
+_SET_UP_MARKS = ("service:", "directory:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +35,15 @@ class DebianPackage:
     group: str
     """`build` or `test`"""
     used: tuple[str, ...]
-    """Program names, absolute paths and `python:MODULE`s that the code uses of it, and
-    `service:NAME`s that come with it unwanted."""
+    """Program names, absolute paths and `python:MODULE`s that the code uses of it; and what
+    only concerns set-up: `service:NAME`, `directory:PATH`."""
     reason: str
     """Who needs it, and for what; reads well after "needed by"."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What of `used` can be looked for: all but what only concerns set-up."""
+        return tuple(word for word in self.used if not word.startswith(_SET_UP_MARKS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,8 +56,7 @@ def examine_debian(
             reason=package.reason,
         )
         for package in packages
-        for used in package.used
-        if not used.startswith("service:")
+        for used in package.parts
     ]
 
 

@@ -88,14 +88,30 @@ allow_services() {
 }
 
 switch_off_services() {
-    awk -F'|' -v wanted=" $missing" '
+    # shellcheck disable=SC2086 # one word a package is meant
+    marked_words service: $missing |
+        while read -r service; do as_root update-rc.d "$service" disable </dev/null; done
+}
+
+# marked_words MARK PACKAGE...: what the list says with MARK of those packages, one a line.
+marked_words() {
+    mark=$1
+    shift
+    awk -F'|' -v mark="$mark" -v wanted=" $* " '
         /^[ \t]*(#|$)/ { next }
         { gsub(/[ \t]/, "", $1) }
         index(wanted, " " $1 " ") {
             count = split($3, used, " ")
-            for (i = 1; i <= count; i++) if (sub(/^service:/, "", used[i])) print used[i]
-        }' bootsmith/tools/debian-packages.txt |
-        while read -r service; do as_root update-rc.d "$service" disable </dev/null; done
+            for (i = 1; i <= count; i++)
+                if (index(used[i], mark) == 1) print substr(used[i], length(mark) + 1)
+        }' bootsmith/tools/debian-packages.txt
+}
+
+make_directories() {
+    # shellcheck disable=SC2046 # one word a package is meant
+    marked_words directory: $(wanted_packages) | while read -r directory; do
+        [ -d "$directory" ] || as_root mkdir -p "$directory" </dev/null
+    done
 }
 
 install_packages() {
@@ -210,4 +226,5 @@ exec 9<Makefile
 flock 9
 
 install_packages
+make_directories
 prepare_venv

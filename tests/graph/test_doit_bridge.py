@@ -173,29 +173,65 @@ def test_partial_files_of_a_killed_run_are_collected(site):
     assert not leaked.exists()
 
 
-def test_a_killed_run_keeps_what_it_finished(site):
-    (site / "sample_slow.py").write_text(
-        "import time\n"
-        "def build_slow(*, source, output):\n"
-        "    print('slow', flush=True); time.sleep(60)\n"
-    )
+def slow_dodo(site, body):
+    """Make `joined` a step that runs `body` and then hangs; return the old dodo.py."""
+    (site / "sample_slow.py").write_text(f"def build_slow(*, source, output):\n    {body}\n")
     dodo = (site / "dodo.py").read_text()
     (site / "dodo.py").write_text(
         dodo.replace("sample_builders:build_joined", "sample_slow:build_slow").replace(
             '"parts": (Input(BUILD / "a"), Input(BUILD / "b"))', '"source": Input(BUILD / "a")'
         )
     )
-    run = subprocess.Popen(
+    return dodo
+
+
+def start(site):
+    return subprocess.Popen(
         [sys.executable, "-m", "doit"],
         cwd=site,
         env={**os.environ, "PYTHONPATH": f"{HERE}:{site}"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert run.stdout.readline() == b"slow\n"
+
+
+def programs_running(word):
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and word in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            pass  # it ended while we looked
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_takes_its_programs_with_it(site, number):
+    seconds = f"9876{number}.5"
+    slow_dodo(
+        site,
+        "from bootsmith.tools.run import run_program; print('slow', flush=True); "
+        f"run_program(['sleep', '{seconds}'])",
+    )
+    run = start(site)
+    assert run.stdout.readline() == "slow\n"
+    while not programs_running(seconds.encode()):
+        time.sleep(0.01)
+    run.send_signal(number)
+    _, said = run.communicate()
+    assert run.returncode == 128 + number
+    assert "Traceback" not in said
+    assert not programs_running(seconds.encode())
+
+
+def test_a_killed_run_keeps_what_it_finished(site):
+    dodo = slow_dodo(site, "import time; print('slow', flush=True); time.sleep(60)")
+    run = start(site)
+    assert run.stdout.readline() == "slow\n"
     time.sleep(0.1)
     run.kill()
-    run.wait()
-    run.stdout.close()
+    run.communicate()
     (site / "dodo.py").write_text(dodo)
     assert built(doit(site)) == {"joined", "upper:b"}

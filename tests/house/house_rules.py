@@ -372,6 +372,15 @@ def texts_of(sources: Iterable[Source]) -> set[str]:
     return texts
 
 
+def data_paths(source: Source) -> Iterator[tuple[int, str]]:
+    """(line, path) of every string constant that is a path of a package's data."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            match = re.fullmatch(r"(/usr/(?:lib|share)/\S+?)\n?", node.value)
+            if match:
+                yield node.lineno, match[1]
+
+
 def is_mentioned(used: str, texts: set[str]) -> bool:
     """Whether code names `used`: itself, or for a path a directory that it lies in."""
     if used in texts:

@@ -70,12 +70,7 @@ def called(sources):
 
 def listed():
     """What is used of Debian packages, to the package."""
-    return {
-        used: package
-        for package in catalog.debian_packages()
-        for used in package.used
-        if not used.startswith("service:")
-    }
+    return {used: package for package in catalog.debian_packages() for used in package.parts}
 
 
 def test_every_called_program_is_listed(everything):
@@ -87,6 +82,37 @@ def test_every_called_program_is_listed(everything):
             if program not in known
         ]
     )
+
+
+# Files of a guest, not of this machine.
+GUEST_PATHS = ("/usr/share/udhcpc/", "/usr/share/doc/")
+
+
+def unlisted_paths(sources, known):
+    """Data files below /usr that code names and no package is listed for."""
+    return [
+        f"{source.path}:{line}: names {path}; give it a line in debian-packages.txt"
+        for source in sources
+        for line, path in house_rules.data_paths(source)
+        if not path.startswith(GUEST_PATHS)
+        and not any(f"{used}/".startswith(f"{path}/") for used in known)
+    ]
+
+
+def test_every_named_data_file_is_listed(everything):
+    house_rules.forbid(unlisted_paths(everything, listed()))
+
+
+def test_an_unlisted_data_file_is_seen():
+    text = (
+        'A = Path("/usr/share/OVMF/CODE.fd")\nB = "/usr/lib/grub/x86_64-efi"\n'
+        'C = "/usr/lib"\nD = "/usr/share/none/x"\n'
+    )
+    source = house_rules.parse_source("bootsmith/x.py", text)
+    known = {"/usr/share/OVMF/CODE.fd", "/usr/lib/grub/x86_64-efi/moddep.lst"}
+    assert unlisted_paths([source], known) == [
+        "bootsmith/x.py:4: names /usr/share/none/x; give it a line in debian-packages.txt"
+    ]
 
 
 def test_every_call_can_be_read(everything):

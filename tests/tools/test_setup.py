@@ -138,6 +138,15 @@ def test_a_wrong_hash_is_refused_and_nothing_is_recorded(small):
     assert not (small / ".venv/bootsmith-setup").exists()
 
 
+def test_directories_are_made(small, tmp_path):
+    with open(small / "bootsmith/tools/debian-packages.txt", "a") as listed:
+        listed.write(f"libc6 | test | directory:{tmp_path}/for/tests | tests\n")
+    assert set_up(small) == MADE
+    assert not (tmp_path / "for").exists()
+    set_up(small, "test")
+    assert (tmp_path / "for/tests").is_dir()
+
+
 def test_without_root_and_sudo_it_says_what_to_do(small, tmp_path):
     with open(small / "bootsmith/tools/debian-packages.txt", "a") as listed:
         listed.write("no-such-package | build | x | nothing\n")

@@ -1,0 +1,260 @@
+"""The site as it is shipped: built, published, checked from outside, booted, broken.
+
+These tests build in the checkout itself, so they show what `make build` leaves there and
+cost little where it has already run. Two workers may ask for the build at once: the
+second waits at the run's lock and finds everything done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bootsmith.errors import SmokeError
+from bootsmith.files.digest import sha256_of
+from bootsmith.files.store import clone_file
+from bootsmith.formats.compression import compress_segment, decompress_initramfs
+from bootsmith.formats.cpio import read_cpio, write_cpio
+from bootsmith.generations.manifest import read_manifest
+from bootsmith.graph.plan_smoke import SCENARIO_SUMMARIES
+from bootsmith.smoke.run import run_smoke
+from bootsmith.smoke.scenarios import SCENARIOS
+from bootsmith.tools.guestfs import build_appliance, check_key_with_guestfs
+from bootsmith.tools.run import run_program
+
+ROOT = Path(__file__).resolve().parents[2]
+CURRENT = ROOT / "artifacts/current"
+TEMPLATES = ("default", "lxc-repo", "pxeboot")
+PARTITION = "@@1M"
+
+
+def doit(*words, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "doit", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def without_artifacts(directory):
+    for name in ("recipes", "overlays"):
+        shutil.copytree(ROOT / name, directory / name, symlinks=True)
+    shutil.copy(ROOT / "dodo.py", directory)
+
+
+def test_planning_needs_no_iso(tmp_path):
+    without_artifacts(tmp_path)
+    (tmp_path / "recipes/releases/alpine.toml").write_text(
+        'iso = "/nowhere/alpine-standard-3.20.3-x86_64.iso"\nflavors = ["lts"]\n'
+    )
+    listed = doit("list", "--all", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    steps = {line.split()[0] for line in listed.stdout.splitlines()}
+    assert {"pxerd:alpine-lts", "usbkey:default", "smoke:key-uefi", "build"} <= steps
+    assert os.listdir(tmp_path / "artifacts") in ([], ["doit.json"])
+
+
+def test_a_bad_recipe_is_one_message_and_status_2(tmp_path):
+    without_artifacts(tmp_path)
+    (tmp_path / "recipes/templates/web.toml").write_text('summary = "web"\noverlay = ["base"]\n')
+    run = doit("list", cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr == (
+        'recipes/templates/web.toml:2: overlay: unknown key\n  next: did you mean "overlays"?\n'
+    )
+
+
+def test_an_iso_that_is_not_there_is_one_message(tmp_path):
+    without_artifacts(tmp_path)
+    (tmp_path / "recipes/releases/alpine.toml").write_text(
+        'iso = "/nowhere/alpine.iso"\nflavors = ["lts"]\n'
+    )
+    run = doit("release:alpine", cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.startswith(
+        "FAILED release:alpine\n"
+        "/nowhere/alpine.iso: is needed by release:alpine and is not there\n"
+        "  next: put it there, or correct the recipe that names it\n"
+    )
+
+
+def test_planned_boots_are_the_harness_rows():
+    assert {row.name: row.summary for row in SCENARIOS} == SCENARIO_SUMMARIES
+
+
+@pytest.fixture(scope="module")
+def built():
+    """The shipped site, built; the generation that is current then."""
+    run = doit("build")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return CURRENT.resolve()
+
+
+@pytest.mark.network
+def test_current_holds_everything(built):
+    manifest = read_manifest(built)
+    paths = {artifact.path for artifact in manifest.artifacts}
+    for flavor in ("virt", "lts"):
+        assert {
+            f"kernel/standin-{flavor}/vmlinuz-{flavor}",
+            f"pxerd/standin-{flavor}/pxerd-{flavor}",
+            f"modloop/standin-{flavor}/modloop-{flavor}",
+        } <= paths
+    for template in TEMPLATES:
+        assert f"apkovl/{template}/{template}.apkovl.tar.gz" in paths
+        assert f"usbkey/{template}/{template}.img" in paths
+    for artifact in manifest.artifacts:
+        assert sha256_of(built / artifact.path) == artifact.sha256
+    assert manifest.releases["standin"]["is_standin"] is True
+    inputs = {name for step in manifest.steps.values() for name in step["inputs"]}
+    assert "recipes/releases/standin.lock" in inputs
+    assert "recipes/features.d/nfs.modules" in inputs
+    assert "overlays/base/etc/network/interfaces" in inputs
+
+
+@pytest.mark.network
+def test_a_second_build_does_nothing(built):
+    run = doit("build")
+    assert run.returncode == 0
+    assert run.stderr.startswith("0 built, ")
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("kind,name", [("pxerd", "standin-virt"), ("usbkey", "default")])
+def test_links_by_kind_lead_through_current(built, kind, name):
+    link = ROOT / "artifacts" / kind / name / "current"
+    assert os.readlink(link) == f"../../current/{kind}/{name}"
+    assert link.resolve() == built / kind / name
+
+
+@pytest.fixture(scope="module")
+def appliance(built, tmp_path_factory):
+    """A libguestfs appliance on the generation's own lts kernel: nothing of the host's."""
+    directory = tmp_path_factory.mktemp("appliance")
+    modloop = built / "modloop/standin-lts/modloop-lts"
+    run_program(["unsquashfs", "-quiet", "-dest", directory / "modloop", modloop])
+    (modules,) = (
+        path for path in (directory / "modloop/modules").iterdir() if path.name != "firmware"
+    )
+    build_appliance(
+        kernel=built / "kernel/standin-lts/vmlinuz-lts",
+        modules=modules,
+        directory=directory / "appliance",
+    )
+    return directory / "appliance"
+
+
+@pytest.mark.network
+@pytest.mark.boot
+def test_a_real_kernel_finds_every_file_on_the_key(built, appliance):
+    check_key_with_guestfs(
+        built / "usbkey/default/default.img",
+        built / "usbkey/default/contents.json",
+        appliance=appliance,
+    )
+
+
+@pytest.mark.network
+@pytest.mark.boot
+@pytest.mark.parametrize("scenario", sorted(SCENARIO_SUMMARIES))
+def test_the_generation_boots(built, tmp_path, scenario):
+    evidence = json.loads(smoke(scenario, built, tmp_path).read_bytes())
+    assert evidence["generation"] == read_manifest(built).id
+    assert evidence["verdict"] == "booted"
+
+
+def smoke(scenario, generation, directory, template=None):
+    return run_smoke(
+        scenario=scenario,
+        manifest=generation / "MANIFEST.json",
+        evidence=directory / "evidence",
+        memory_mebibytes=512,
+        accelerator="auto",
+        template=template,
+    )
+
+
+# -- what is broken must be seen, and the message must name the cause ------------------------
+
+
+@pytest.fixture
+def broken(built, tmp_path):
+    """A function that makes a copy of the generation with one file of one key replaced."""
+
+    def make(template, path, content):
+        generation = tmp_path / "broken"
+        manifest = json.loads((built / "MANIFEST.json").read_bytes())
+        for artifact in manifest["artifacts"]:
+            target = generation / artifact["path"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if artifact["path"] != f"usbkey/{template}/{template}.img":
+                os.link(built / artifact["path"], target)
+                continue
+            target.touch()
+            clone_file(built / artifact["path"], target)
+            (tmp_path / "content").write_bytes(content)
+            copy = ["mcopy", "-o", "-i", f"{target}{PARTITION}", tmp_path / "content", f"::{path}"]
+            run_program(copy)
+            artifact["sha256"] = sha256_of(target)
+        (generation / "MANIFEST.json").write_text(json.dumps(manifest))
+        return generation
+
+    return make
+
+
+def message_of(scenario, generation, directory):
+    with pytest.raises(SmokeError) as caught:
+        smoke(scenario, generation, directory)
+    return str(caught.value)
+
+
+@pytest.mark.network
+@pytest.mark.boot
+def test_a_pxerd_without_squashfs_is_seen(built, broken, tmp_path):
+    pxerd = (built / "pxerd/standin-virt/pxerd-virt").read_bytes()
+    entries = read_cpio(decompress_initramfs(pxerd, limit_bytes=1 << 30))
+    poorer = [entry for entry in entries if "/fs/squashfs/" not in entry.name]
+    assert len(poorer) < len(entries)
+    content = compress_segment(write_cpio(poorer), "gzip", 1)
+    generation = broken("lxc-repo", "/boot/pxerd-virt", content)
+    assert "modloop" in message_of("key-virtio-bios", generation, tmp_path)
+
+
+@pytest.mark.network
+@pytest.mark.boot
+def test_a_modloop_of_another_kernel_is_seen(built, broken, tmp_path):
+    other = (built / "modloop/standin-lts/modloop-lts").read_bytes()
+    generation = broken("lxc-repo", "/boot/modloop-virt", other)
+    assert "modloop" in message_of("key-virtio-bios", generation, tmp_path)
+
+
+@pytest.mark.network
+@pytest.mark.boot
+def test_an_overlay_that_is_no_gzip_is_seen(built, broken, tmp_path):
+    generation = broken("lxc-repo", "/lxc-repo.apkovl.tar.gz", b"this is not gzip\n" * 100)
+    assert "apkovl" in message_of("key-virtio-bios", generation, tmp_path)
+
+
+@pytest.mark.network
+@pytest.mark.boot
+def test_a_wrong_path_in_the_boot_menu_is_seen(built, broken, tmp_path):
+    menu = run_program(
+        [
+            "mtype",
+            "-i",
+            f"{built / 'usbkey/lxc-repo/lxc-repo.img'}{PARTITION}",
+            "::/boot/syslinux/syslinux.cfg",
+        ]
+    ).stdout
+    wrong = menu.replace(b"/boot/vmlinuz-virt", b"/boot/vmlinux-virt")
+    generation = broken("lxc-repo", "/boot/syslinux/syslinux.cfg", wrong)
+    assert "vmlinux-virt" in message_of("key-virtio-bios", generation, tmp_path)
