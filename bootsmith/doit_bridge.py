@@ -67,7 +67,8 @@ def step_tasks(
     _stop_tidily_when_told()
     executor = Executor(layout, steps)
     _RUN.executor = executor
-    producers = {path: step.label for step in steps for path in step.outputs}
+    # What is made by request only (a lock) is a source to everyone else: never made for them.
+    producers = {path: step.label for step in steps if not step.by_request for path in step.outputs}
     yield from _kind_headings(steps)
     for step in steps:
         yield _task_of(step, executor, producers)
@@ -116,6 +117,7 @@ def _kind_headings(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
 
 
 _KIND_WORDS: Mapping[str, str] = {
+    "lock": "pin the newest packages of each stand-in, to be committed",
     "source": "get each release's ISO: packages, download or stand-in",
     "release": "read each release: what its ISO holds",
     "flavor": "take kernel, initramfs and modloop of each flavor out of its ISO",
@@ -137,7 +139,7 @@ def _task_of(step: Step, executor: Executor, producers: Mapping[Path, str]) -> d
         "uptodate": [(_is_done, [step.label])],
         "doc": step.summary,
         "title": lambda task: task.name,
-        "clean": True,
+        "clean": not step.by_request,
         "verbosity": 2,
     }
     if step.name:

@@ -82,6 +82,28 @@ def _standin(layout: Layout, release: Release) -> list[Step]:
     ]
 
 
+def plan_lock(site: Site, layout: Layout) -> tuple[Step, ...]:
+    """Steps that pin the newest package versions, for a maintainer to commit."""
+    return tuple(
+        Step(
+            kind="lock",
+            name=release.name,
+            summary=f"pin the newest Debian packages for {release.name} in {release.lock.name}",
+            builder="bootsmith.builders.standin:resolve_packages",
+            arguments={
+                "data": Tree(STANDIN_DATA),
+                "pinned": None,
+                "flavors": release.flavors,
+                "state": Scratch(layout.cache / "apt"),
+                "output": Output(release.lock),
+            },
+            by_request=True,
+        )
+        for release in site.releases.values()
+        if release.lock is not None
+    )
+
+
 def _download(layout: Layout, release: Release) -> Step:
     return Step(
         kind="source",

@@ -9,13 +9,14 @@ from bootsmith.graph.plan_apkovl import plan_apkovl
 from bootsmith.graph.plan_generation import plan_generation
 from bootsmith.graph.plan_modloop import plan_modloop
 from bootsmith.graph.plan_pxerd import plan_pxerd
-from bootsmith.graph.plan_release import plan_flavor, plan_release, plan_source
+from bootsmith.graph.plan_release import plan_flavor, plan_lock, plan_release, plan_source
 from bootsmith.graph.plan_smoke import plan_smoke
 from bootsmith.graph.plan_usbkey import plan_usbkey
 from bootsmith.graph.step import Group, Step
 from bootsmith.site.models import Site
 
 PLANS: tuple[Callable[[Site, Layout], tuple[Step, ...]], ...] = (
+    plan_lock,
     plan_source,
     plan_release,
     plan_flavor,

@@ -1,4 +1,4 @@
-"""mksquashfs: a modloop image as Alpine makes them, with the same bytes every time."""
+"""mksquashfs: a modloop image in Alpine's layout, with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bootsmith.tools.run import run_program
 
 
 def make_squashfs(source: Path, output: Path) -> None:
-    """Pack the directory `source` into `output`: xz, default block size, all owned by root.
+    """Pack the directory `source` into `output`: zstd, default block size, all owned by root.
 
     Names, modes and contents decide the bytes; times are 0 (SOURCE_DATE_EPOCH of our
     environment, which also forbids giving mksquashfs its own time options). Source of the
-    options: Alpine alpine-conf, update-kernel, except for its `-Xbcj x86`: that compresses
-    every block twice to save one part in a hundred, and packing is most of a cold build.
+    options: Alpine alpine-conf, update-kernel, except that it packs with `-comp xz -Xbcj x86`:
+    that made packing most of a cold build, to be a sixth smaller.
     """
     with replacing_file(output, durable=False) as partial:
         run_program(
@@ -23,7 +23,9 @@ def make_squashfs(source: Path, output: Path) -> None:
                 source,
                 partial,
                 "-comp",
-                "xz",
+                "zstd",
+                "-Xcompression-level",
+                "9",  # a twelfth of the time of xz; higher levels gain little
                 "-all-root",  # who builds must not show
                 "-no-xattrs",  # nor what the builder's filesystem adds
                 "-noappend",  # the file exists: it is the empty one that will be renamed

@@ -70,7 +70,7 @@ def build_standin(
     BuildError for rules that do not fit the packages.
     """
     tell = progress or (lambda _message, _done, _total: None)
-    sources = _read_sources(lock, packages, data)
+    sources = _read_sources(lock, manifest, packages, data)
     day = time.strftime("%y%m%d", time.gmtime(sources.newest_epoch))
     volume_id = volume_id_of(PROFILE, release, ARCH)
     with _scratch_beside(output) as scratch:
@@ -115,7 +115,7 @@ def build_standin(
         write_file(report, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _read_sources(lock: Path, packages: Path, data: Path) -> _Sources:
+def _read_sources(lock: Path, manifest: Path, packages: Path, data: Path) -> _Sources:
     locked = read_lock(lock)
     debs = {package.name: packages / package.file_name for package in locked.packages}
     newest_epoch = 0
@@ -127,7 +127,7 @@ def _read_sources(lock: Path, packages: Path, data: Path) -> _Sources:
                 "missing or not the locked package",
                 expected=f"sha256 {package.sha256}",
                 got=sha256_of(path) if path.exists() else "no file",
-                hint="fetch it again with: doit build",
+                hint=f"fetch it again: rm {manifest}, then doit build",
             )
         newest_epoch = max(newest_epoch, read_deb_control(path).newest_epoch)
     return _Sources(data=read_standin_data(data), lock=locked, debs=debs, newest_epoch=newest_epoch)
