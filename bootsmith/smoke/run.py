@@ -17,7 +17,7 @@ from bootsmith.smoke.machine import Ending, run_machine
 from bootsmith.smoke.parts import Chosen, digests_now, read_generation
 from bootsmith.smoke.report import report_problems
 from bootsmith.smoke.scenarios import Scenario, choose_for, find_scenario, machine_of
-from bootsmith.smoke.symptoms import STAGES
+from bootsmith.smoke.symptoms import STAGES, STARVED_TIMER
 from bootsmith.smoke.watch import ConsoleWatch
 from bootsmith.tools.qemu import SCREEN_PORT, Machine, check_firmware, qemu_argv, qemu_version
 from bootsmith.tools.run import replay_line
@@ -26,6 +26,7 @@ Progress = Callable[[str, int, int | None], None]
 _REPORT_GRACE_SECONDS = 60.0
 _WORTH_SAYING_SECONDS = 10.0
 _SHOWN_LINES = 15
+_STARVED_TRIES = 3
 _SHOWN_COMPLAINTS = 5
 
 
@@ -79,15 +80,7 @@ def run_smoke(
     )
     _write_replay(logs, machine)
     started_epoch = int(time.time())
-    watch = ConsoleWatch(nonce=nonce)
-    ending = run_machine(
-        machine,
-        watch=watch,
-        program_log=logs.program,
-        timeout_seconds=row.timeout_seconds,
-        report_grace_seconds=_REPORT_GRACE_SECONDS,
-        on_progress=_stage_progress(row.name, watch, progress) if progress else None,
-    )
+    watch, ending = _boot(machine, row, logs, nonce, progress)
     failure = _failure(row, chosen, watch, ending, logs)
     write_evidence(
         logs.evidence,
@@ -113,6 +106,25 @@ def run_smoke(
     if failure:
         raise _error(row, chosen, watch, ending, logs, failure)
     return logs.evidence
+
+
+def _boot(
+    machine: Machine, row: Scenario, logs: _Logs, nonce: str, progress: Progress | None
+) -> tuple[ConsoleWatch, Ending]:
+    """Run the machine; once more where emulation, not the guest, broke it."""
+    for _ in range(_STARVED_TRIES):
+        watch = ConsoleWatch(nonce=nonce)
+        ending = run_machine(
+            machine,
+            watch=watch,
+            program_log=logs.program,
+            timeout_seconds=row.timeout_seconds,
+            report_grace_seconds=_REPORT_GRACE_SECONDS,
+            on_progress=_stage_progress(row.name, watch, progress) if progress else None,
+        )
+        if watch.failure is None or watch.failure.cause != STARVED_TIMER:
+            break
+    return watch, ending
 
 
 @dataclass(frozen=True, kw_only=True)

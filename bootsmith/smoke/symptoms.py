@@ -52,6 +52,10 @@ _KEY_FILES = "the key's boot loader configuration and the names below boot/"
 _INITRAMFS = "the report of doit pxerd and its features"
 _OVERLAY = "the template's overlay trees and the apkovl built from them"
 _MEMORY = "memory_mebibytes of [smoke] in recipes/site.toml"
+STARVED_TIMER = "the emulated timer missed its ticks: this machine is too busy to emulate one"
+"""Linux counts timer interrupts against the processor's clock while it starts
+(arch/x86/kernel/apic/io_apic.c, timer_irq_works). Emulation that gets no time loses that
+race; what is booted cannot cause it and cannot help it."""
 _PACKAGES = "packages in the template recipe, and apks/ on the medium"
 
 LANDMARKS = (
@@ -132,6 +136,11 @@ FAILURES = (
         "efi/boot/grub.cfg on the key",
     ),
     # Kernel and initramfs
+    _symptom(
+        r"Kernel panic - not syncing: IO-APIC \+ timer doesn't work",
+        STARVED_TIMER,
+        "what else runs on this machine",
+    ),
     _symptom(
         r"(?:I|i)nitramfs unpacking failed: (.+)",
         "the kernel could not unpack the initramfs: {1}",

@@ -520,7 +520,8 @@ OVMF = (
     ],
 )
 def test_key_boots(bootable, machine):
-    image = bootable.build(serial_console=True)
+    # A busy machine emulates timers too late for the kernel's check of them.
+    image = bootable.build(serial_console=True, options=("no_timer_check", "panic=1"))
     console = bootable.directory / "console.log"
     run_program(
         [
@@ -533,7 +534,7 @@ def test_key_boots(bootable, machine):
     )
     (line,) = [line for line in console.read_text("utf-8", "replace").splitlines() if NONCE in line]
     assert "modules=loop,squashfs,sd-mod,usb-storage quiet" in line
-    assert "console=tty0 console=ttyS0,115200 nomodeset" in line
+    assert "console=tty0 console=ttyS0,115200 no_timer_check" in line
 
 
 @pytest.mark.network

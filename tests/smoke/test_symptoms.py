@@ -39,6 +39,9 @@ FAILURE_LINES = {
     "[ 1.2] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)": (
         "the kernel panicked: it found no /init in its initramfs"
     ),
+    "[ 0.06] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug": (
+        "the emulated timer missed its ticks: this machine is too busy to emulate one"
+    ),
     "This kernel requires an x86-64 CPU, but only detected an i686 CPU.": (
         "the kernel refuses this processor"
     ),
