@@ -139,7 +139,7 @@ def _task_of(step: Step, executor: Executor, producers: Mapping[Path, str]) -> d
         "uptodate": [(_is_done, [step.label])],
         "doc": step.summary,
         "title": lambda task: task.name,
-        "clean": not step.by_request,
+        "clean": [] if step.by_request else True,
         "verbosity": 2,
     }
     if step.name:
