@@ -52,7 +52,8 @@ class Executor:
         self._lock: TextIO | None = None
         self._package: str | None = None
         self._versions: dict[str, str] = {}
-        self._produced = {path for step in steps for path in step.outputs}
+        # What is made by request only (a lock) is a source to every other step.
+        self._produced = {path for step in steps if not step.by_request for path in step.outputs}
 
     # -- state and lock ----------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class Executor:
                 )
 
     def _missing_hint(self, path: Path) -> str:
-        if path in self._produced:
+        if self.producer_of(path) is not None:
             return f"doit {shown(path, self.layout.root)}"
         return "put it there, or correct the recipe that names it"
 

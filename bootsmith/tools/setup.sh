@@ -69,28 +69,33 @@ apt_get() {
 }
 
 # Debian starts a service as soon as its package is there, and at every boot after that. Who
-# asked for tests did not ask for a web server: invoke-rc.d(8) asks this file first, and what
+# asked for tests did not ask for a web server: invoke-rc.d(8) asks policy-rc.d first, and what
 # is listed as service:NAME is switched off. One that was installed before is left alone.
-services_allowed=/usr/sbin/policy-rc.d
-marker='made by bootsmith set-up: start nothing while it installs'
+policy=/usr/sbin/policy-rc.d
+marker='made by bootsmith set-up, to go when it is done; unwanted:'
 
 forbid_services() {
-    allow_services # if one that was killed left its own behind
-    [ ! -e "$services_allowed" ] || return 0 # the machine has a policy of its own
+    # One that was killed left its own behind, with what it would have switched off.
+    # shellcheck disable=SC2086 # one word a package is meant
+    unwanted=$(
+        sed -n "s/^# $marker//p" "$policy" 2>/dev/null || :
+        marked_words service: $missing
+    )
+    allow_services
+    [ ! -e "$policy" ] || return 0 # the machine has a policy of its own
     trap allow_services EXIT
     trap 'exit 130' INT TERM HUP
-    as_root sh -c "printf '#!/bin/sh\n# $marker\nexit 101\n' >$services_allowed.new &&
-        chmod 755 $services_allowed.new && mv $services_allowed.new $services_allowed"
+    # shellcheck disable=SC2086 # one line is meant
+    printf '#!/bin/sh\n# %s %s\nexit 101\n' "$marker" "$(echo $unwanted)" |
+        as_root sh -c "cat >$policy.new && chmod 755 $policy.new && mv $policy.new $policy"
 }
 
 allow_services() {
-    if grep -qs "$marker" "$services_allowed"; then as_root rm "$services_allowed"; fi
+    if grep -qs "$marker" "$policy"; then as_root rm "$policy"; fi
 }
 
 switch_off_services() {
-    # shellcheck disable=SC2086 # one word a package is meant
-    marked_words service: $missing |
-        while read -r service; do as_root update-rc.d "$service" disable </dev/null; done
+    for service in $unwanted; do as_root update-rc.d "$service" disable </dev/null; done
 }
 
 # marked_words MARK PACKAGE...: what the list says with MARK of those packages, one a line.
@@ -114,6 +119,22 @@ make_directories() {
     done
 }
 
+# An install that was killed leaves a journal that apt-get refuses to go past, and perhaps a
+# package that is half unpacked, which only another unpacking can mend.
+finish_interrupted_install() {
+    if [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then
+        as_root dpkg --configure -a </dev/null || : # fails on the half unpacked one
+    fi
+    torn=$(dpkg-query --show --showformat '${binary:Package} ${db:Status-Eflag}\n' |
+        awk '$2 == "reinstreq" { print $1 }')
+    if [ -n "$torn" ]; then
+        # shellcheck disable=SC2086 # one word a package is meant
+        apt_get install --no-install-recommends --reinstall $torn ||
+            fail "apt-get could not mend half unpacked packages; its own words are above" \
+                "sudo apt-get install --reinstall $(echo "$torn" | tr '\n' ' ')"
+    fi
+}
+
 install_packages() {
     command -v dpkg-query >/dev/null ||
         fail "this machine has no dpkg: set-up knows Debian 12 and its relatives" \
@@ -126,13 +147,10 @@ install_packages() {
             "as root: $command"
 
     say "installing $(echo "$missing" | wc -w) Debian packages: $missing"
-    # An install that was killed leaves a journal that apt-get refuses to go past.
-    if [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then
-        as_root dpkg --configure -a </dev/null
-    fi
     forbid_services
     # One unreachable source of many must not stop a set-up that does not need it.
     apt_get update || say "apt-get update failed; going on with the package lists that are there"
+    finish_interrupted_install
     # shellcheck disable=SC2086 # one word a package is meant
     apt_get install --no-install-recommends \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold $missing ||

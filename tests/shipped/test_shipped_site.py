@@ -26,6 +26,7 @@ from bootsmith.graph.plan_smoke import SCENARIO_SUMMARIES
 from bootsmith.smoke.run import run_smoke
 from bootsmith.smoke.scenarios import SCENARIOS
 from bootsmith.tools.guestfs import build_appliance, check_key_with_guestfs
+from bootsmith.tools.mksquashfs import make_squashfs
 from bootsmith.tools.run import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +70,8 @@ def test_a_bad_recipe_is_one_message_and_status_2(tmp_path):
     assert run.returncode == 2
     assert run.stdout == ""
     assert run.stderr == (
-        'recipes/templates/web.toml:2: overlay: unknown key\n  next: did you mean "overlays"?\n'
+        "recipes/templates/web.toml:2: overlay: unknown key; expected overlays\n"
+        "  next: rename it to overlays\n"
     )
 
 
@@ -232,8 +234,9 @@ def test_a_pxerd_without_squashfs_is_seen(built, broken, tmp_path):
 @pytest.mark.network
 @pytest.mark.boot
 def test_a_modloop_of_another_kernel_is_seen(built, broken, tmp_path):
-    other = (built / "modloop/standin-lts/modloop-lts").read_bytes()
-    generation = broken("lxc-repo", "/boot/modloop-virt", other)
+    (tmp_path / "other/modules/6.1.0-other/kernel").mkdir(parents=True)
+    make_squashfs(tmp_path / "other", tmp_path / "modloop")
+    generation = broken("lxc-repo", "/boot/modloop-virt", (tmp_path / "modloop").read_bytes())
     assert "modloop" in message_of("key-virtio-bios", generation, tmp_path)
 
 
