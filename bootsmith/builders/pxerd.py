@@ -502,21 +502,37 @@ class _Build:
     def _add_firmware(self, wanted: Sequence[str]) -> None:
         names = sorted(self.source.firmware.members) if wanted else []
         added, absent = [], []
-        for glob in wanted:
-            # A link's end is wanted too; the queue grows while we walk it.
-            queue = [glob]
-            for name in queue:
+        # A link's end is wanted too: the list grows while we walk it, but never by the same.
+        todo = list(dict.fromkeys(wanted))
+        for name in todo:
+            above = self._link_above(name)
+            if above is not None:
+                matched, rest = {above.name}, name[len(above.name) :]
+            else:
                 variants = [name, *(name + suffix for suffix in COMPRESSED_SUFFIXES)]
                 matched = {one for found in expand_globs(variants, names).values() for one in found}
-                for one in sorted(matched):
-                    member = self.source.firmware.members[one]
-                    added.append(one)
-                    self.tree.add(replace(member, name=f"lib/firmware/{one}"))
-                    if member.target is not None:
-                        queue.append(_link_end(one, member.target))
-                if not matched:
-                    absent.append(name)
+                rest = ""
+            for one in sorted(matched):
+                member = self.source.firmware.members[one]
+                added.append(one)
+                place = f"lib/firmware/{one}"
+                # A directory of the stock is left alone where the modloop has a link to one.
+                if not rest or self.tree.find(place) is None:
+                    self.tree.add(replace(member, name=place))
+                if member.target is not None:
+                    end = _link_end(one, member.target) + rest
+                    todo += [end] if end not in todo else []
+            if not matched:
+                absent.append(name)
         self.firmware_account = {"added": sorted(set(added)), "absent": sorted(set(absent))}
+
+    def _link_above(self, name: str) -> Member | None:
+        """The first link among the directories of a firmware's name; a circle is refused."""
+        firmware = self.source.firmware
+        firmware.place_of(name)
+        ends = (at for at, letter in enumerate(name) if letter == "/")
+        members = (firmware.members.get(name[:end]) for end in ends)
+        return next((one for one in members if one is not None and one.target is not None), None)
 
     def _write_indexes(self, kept: Mapping[str, str]) -> None:
         directory = self.tree.resolve(self._module_directory)

@@ -202,6 +202,31 @@ def test_firmware_that_modules_name_comes_along(site):
     }
 
 
+def test_firmware_comes_along_through_links_to_directories(site):
+    root = site.root / "linked"
+    write_module_tree(root)
+    firmware = root / "modules/firmware"
+    shutil.rmtree(firmware)
+    for name, content in {"virtio/real/deep/blob": b"blob", "cards/v2/fw-1.bin": b"fw"}.items():
+        (firmware / name).parent.mkdir(parents=True)
+        (firmware / name).write_bytes(content)
+    # One module names a file below a link; another one's link leads through a link.
+    os.symlink("cards/v2", firmware / "acme")
+    os.symlink("fw-1.bin", firmware / "cards/v2/fw.bin")
+    os.symlink("deep", firmware / "virtio/real/alias")
+    os.symlink("real/alias/blob", firmware / "virtio/blob.bin")
+    # A link to itself ends the search.
+    os.symlink("absent.bin", firmware / "virtio/absent.bin")
+    write_modloop(root, site.root / "modloop")
+    entries = site.build()
+    assert site.report["firmware"]["absent"] == []
+    links = {"acme": b"cards/v2", "virtio/real/alias": b"deep"}
+    files = {"virtio/real/deep/blob": b"blob", "cards/v2/fw-1.bin": b"fw"}
+    for name, content in (links | files).items():
+        assert bytes(entries[f"usr/lib/firmware/{name}"].data) == content
+        assert name in site.report["firmware"]["added"]
+
+
 def test_the_report_says_what_came_and_why(site):
     site.features = ("nfs", "dhcp", "shell", "network")
     site.build()
