@@ -42,12 +42,13 @@ def assemble_generation(
     the manifest seen through the link `generations/latest`. Content that equals the
     latest generation's makes no new one.
     """
-    content = _store_all(Store(store), artifacts, progress)
+    releases = {name: _release_words(path) for name, path in facts.items()}
+    content = _store_all(Store(store), artifacts, releases, progress)
     draft = Manifest(
         id="",
         site=site,
         artifacts=content,
-        releases={name: _release_words(path) for name, path in facts.items()},
+        releases=releases,
         steps=provenance(),
     )
     generations.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,10 @@ def assemble_generation(
 
 
 def _store_all(
-    store: Store, artifacts: Sequence[Mapping[str, Any]], progress: Progress
+    store: Store,
+    artifacts: Sequence[Mapping[str, Any]],
+    releases: Mapping[str, Any],
+    progress: Progress,
 ) -> tuple[Artifact, ...]:
     stored = []
     for number, artifact in enumerate(artifacts):
@@ -82,20 +86,24 @@ def _store_all(
                 name=artifact["name"],
                 sha256=sha256,
                 size_bytes=source.stat().st_size,
-                details=_details(artifact),
+                details=_details(artifact, releases),
             )
         )
     return tuple(stored)
 
 
-def _details(artifact: Mapping[str, Any]) -> dict[str, Any]:
+def _details(artifact: Mapping[str, Any], releases: Mapping[str, Any]) -> dict[str, Any]:
     details: dict[str, Any] = {}
     read_release = _KERNEL_RELEASE_READERS.get(artifact["kind"])
     if read_release is not None:
         details["kernel_release"] = read_release(artifact["source"])
     for report in artifact["reports"]:
         details.update(json.loads(report.read_bytes()))
-    return {**details, **artifact["values"]}
+    details.update(artifact["values"])
+    if details.get("release") in releases:
+        # Said of each file, not only once: nobody shall take a stand-in for Alpine.
+        details["is_standin"] = releases[details["release"]]["is_standin"]
+    return details
 
 
 def _kernel_release_of_kernel(kernel: Path) -> str:

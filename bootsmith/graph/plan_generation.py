@@ -90,7 +90,7 @@ def _template_parts(site: Site, layout: Layout) -> Iterator[Part]:
             "usbkey",
             template.name,
             layout.of("usbkey", template.name, "contents.json"),
-            {"template": template.name},
+            {"template": template.name, "release": boot_set.release.name},
         )
 
 

@@ -44,7 +44,7 @@ def assemble(site, date="2026-11-20"):
                 "source": build / file,
                 "kind": kind,
                 "name": "virt",
-                "values": {"flavor": "virt"},
+                "values": {"flavor": "virt", "release": "standin"},
                 "reports": (build / "k.json",),
             }
             for kind, file in parts
@@ -79,7 +79,12 @@ def test_a_manifest_names_every_file_and_where_it_came_from(site):
         "pxerd/virt/pxerd",
         "modules/virt/modloop",
     ]
-    assert manifest["artifacts"][0]["details"] == {"kernel_release": "6.1.0", "flavor": "virt"}
+    assert manifest["artifacts"][0]["details"] == {
+        "kernel_release": "6.1.0",
+        "flavor": "virt",
+        "release": "standin",
+        "is_standin": True,
+    }
     assert manifest["steps"] == {"iso:x": {"key": "k", "inputs": {}, "tools": {}}}
 
 
