@@ -78,8 +78,10 @@ forbid_services() {
     # One that was killed left its own behind, with what it would have switched off.
     # shellcheck disable=SC2086 # one word a package is meant
     unwanted=$(
-        sed -n "s/^# $marker//p" "$policy" 2>/dev/null || :
-        marked_words service: $missing
+        {
+            sed -n "s/^# $marker//p" "$policy" 2>/dev/null | tr ' ' '\n'
+            marked_words service: $missing
+        } | sort -u
     )
     allow_services
     [ ! -e "$policy" ] || return 0 # the machine has a policy of its own
