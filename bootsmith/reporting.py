@@ -59,7 +59,8 @@ class Report:
     def built(self, label: str, seconds: float, size_bytes: int) -> None:
         """One step finished."""
         self.count += 1
-        self._line(f"built  {label:<{_WIDTH}} {human_bytes(size_bytes):>10}  {seconds:7.2f} s")
+        word, size = ("built", human_bytes(size_bytes)) if size_bytes else ("done", "")
+        self._line(f"{word:<6} {label:<{_WIDTH}} {size:>10}  {seconds:7.2f} s")
 
     def failed(self, label: str, message: str) -> None:
         """One step failed; `message` may have several lines."""
