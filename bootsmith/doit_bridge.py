@@ -94,6 +94,7 @@ def _stop_tidily_when_told() -> None:
 
 
 def _stop(number: int, frame: object) -> NoReturn:
+    _RUN.report.stopped()
     sys.exit(_EXIT_SIGNAL + number)
 
 
@@ -186,9 +187,11 @@ def _explain_task(executor: Executor) -> dict[str, Any]:
 
 def _explain(executor: Executor, names: Sequence[str]) -> TaskError | None:
     try:
-        steps = [executor.require_known(name) for name in names] or executor.steps.values()
+        steps = [executor.require_known(name) for name in names] or [
+            step for step in executor.steps.values() if not step.by_request
+        ]
         for step in steps:
-            reasons = executor.reasons(step)
+            reasons = executor.reasons_with_sources(step)
             print(f"{step.label}: {'would be done' if reasons else 'up to date'}")
             for line in reasons:
                 print(f"    {line}")

@@ -66,6 +66,10 @@ class Report:
         """One step failed; `message` may have several lines."""
         self._line(f"FAILED {label}\n{message}")
 
+    def stopped(self) -> None:
+        """The run was told to stop: what that means for the next one."""
+        self._line("interrupted: what was finished stays finished; doit goes on from here")
+
     def close(self, *, unchanged: int, failed: int, seconds: float, layout: Layout) -> None:
         """The closing line: counts, time, what machines boot now."""
         parts = [f"{self.count} built", f"{unchanged} unchanged"]

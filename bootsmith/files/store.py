@@ -38,7 +38,9 @@ class Store:
         stored = self.object_path(sha256)
         if stored.is_file() and sha256_of(stored) == sha256:
             return stored
-        with replacing_file(stored) as partial:
+        # Read-only: an editor or a read-write loop mount on a published file shall stumble,
+        # for the same inode serves every generation that holds this content.
+        with replacing_file(stored, mode=0o444) as partial:
             clone_file(source, partial)
             copied = sha256_of(partial)
             if copied != sha256:

@@ -51,9 +51,18 @@ def point_current(artifacts: Path, manifest: Manifest) -> None:
         _link(directory / "current", f"../../current/{kind}/{name}")
         _link(directory / manifest.id, f"../../generations/{manifest.id}/{kind}/{name}")
     replace_link(artifacts / "current", f"generations/{manifest.id}")
+    _drop_dangling(artifacts)
     candidate = artifacts / "candidate"
     if candidate.is_symlink() and os.readlink(candidate) == f"generations/{manifest.id}":
         candidate.unlink()  # a candidate is a generation *not yet* promoted
+
+
+def _drop_dangling(artifacts: Path) -> None:
+    """Remove `<kind>/<name>/current` of names that the current generation does not have."""
+    for directory in artifacts.glob("*/*"):
+        link = directory / "current"
+        if link.is_symlink() and not link.exists():
+            link.unlink()
 
 
 def _link(link: Path, destination: str) -> None:

@@ -140,6 +140,27 @@ class Executor:
             return differences(record.walk, walk)
         return [*self._target_reasons(step, record), *self._witness_reasons(step)]
 
+    def reasons_with_sources(self, step: Step) -> list[str]:
+        """As `reasons`, and what the steps before it may bring.
+
+        A step whose inputs are unchanged *now* is done all the same if a step before it
+        will be and makes other bytes; that cannot be known without doing it.
+        """
+        return self._reasons_with_sources(step, {})
+
+    def _reasons_with_sources(self, step: Step, known: dict[str, list[str]]) -> list[str]:
+        if step.label not in known:
+            lines = self.reasons(step)
+            for path in step.inputs:
+                source = self.producer_of(path)
+                if source is not None and not source.by_request:
+                    before = self._reasons_with_sources(source, known)
+                    name = shown(path, self.layout.root)
+                    if before:
+                        lines.append(f"input {name}: may change, {source.label} would be done")
+            known[step.label] = lines
+        return known[step.label]
+
     def _target_reasons(self, step: Step, record: StepRecord) -> list[str]:
         lines = []
         for path in step.outputs:

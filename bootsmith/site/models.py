@@ -342,7 +342,7 @@ class GenerationSettings(Model):
     )
     keep: int = key(
         Whole(1, 1000),
-        about="How many generations stay on disk, `current` included.",
+        about="How many generations pruning will keep. This version removes none by itself.",
         default=5,
     )
 

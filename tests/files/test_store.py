@@ -24,6 +24,8 @@ def test_a_damaged_object_is_replaced(tmp_path):
     source.write_bytes(b"as built")
     store = Store(tmp_path / "store")
     stored = store.add(source, sha256_of(source))
+    assert stored.stat().st_mode & 0o777 == 0o444
+    stored.chmod(0o644)
     stored.write_bytes(b"rotten")
     assert store.add(source, sha256_of(source)).read_bytes() == b"as built"
 

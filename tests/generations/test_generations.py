@@ -122,12 +122,25 @@ def test_promotion_moves_every_link_through_one(site):
     assert not (artifacts / "candidate").is_symlink()
 
 
+def test_a_name_that_is_gone_has_no_current(site):
+    assemble(site)
+    promote(site)
+    gone = site / "artifacts/usbkey/web"
+    gone.mkdir(parents=True)
+    (gone / "current").symlink_to("../../current/usbkey/web")
+    (gone / "2026-11-19.1").symlink_to("../../generations/2026-11-19.1/usbkey/web")
+    promote(site)
+    assert os.listdir(gone) == ["2026-11-19.1"]
+    assert (site / "artifacts/pxerd/virt/current").is_symlink()
+
+
 def test_a_damaged_candidate_is_not_promoted(site):
     assemble(site)
     promote(site)
     (site / "artifacts/build/pxerd").write_bytes(b"another initramfs")
     assemble(site)
     path = (site / "artifacts/candidate").resolve() / "pxerd/virt/pxerd"
+    path.chmod(0o644)
     path.write_bytes(b"rotten")
     with pytest.raises(PublishError, match="is damaged"):
         promote(site)

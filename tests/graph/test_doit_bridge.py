@@ -129,7 +129,10 @@ def test_explain_gives_the_reason_and_changes_nothing(site):
     run = doit(site, "explain", "upper:a", "artifacts/build/all")
     assert run.returncode == 0
     assert "upper:a: would be done\n    input a: was file 0644" in run.stdout
-    assert "joined: up to date" in run.stdout
+    assert (
+        "joined: would be done\n    input artifacts/build/a: may change, upper:a would be done\n"
+    ) in run.stdout
+    assert "upper:b: up to date" in doit(site, "explain").stdout
     assert built(doit(site, "explain")) == set()
 
 
@@ -223,6 +226,7 @@ def test_a_stopped_run_takes_its_programs_with_it(site, number):
     _, said = run.communicate()
     assert run.returncode == 128 + number
     assert "Traceback" not in said
+    assert "interrupted: what was finished stays finished; doit goes on from here" in said
     assert not programs_running(seconds.encode())
 
 
