@@ -189,6 +189,9 @@ def slow_dodo(site, body):
 
 
 def start(site):
+    """doit beside us. A test run in the background has SIGINT ignored, and children inherit
+    that: doit gets the handling that a terminal would give it.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "doit"],
         cwd=site,
@@ -196,6 +199,7 @@ def start(site):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
     )
 
 
@@ -223,7 +227,7 @@ def test_a_stopped_run_takes_its_programs_with_it(site, number):
     while not programs_running(seconds.encode()):
         time.sleep(0.01)
     run.send_signal(number)
-    _, said = run.communicate()
+    _, said = run.communicate(timeout=120)
     assert run.returncode == 128 + number
     assert "Traceback" not in said
     assert "interrupted: what was finished stays finished; doit goes on from here" in said
