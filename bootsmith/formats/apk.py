@@ -286,7 +286,7 @@ def write_index(
 ) -> bytes:
     """A signed APKINDEX.tar.gz; records are sorted by name and version."""
     ordered = sorted(records, key=lambda record: (record.info.name, record.info.version))
-    text = "".join(_format_record(record) + "\n" for record in ordered)
+    text = "".join(format_record(record) + "\n" for record in ordered)
     members = (("DESCRIPTION", description.encode()), ("APKINDEX", text.encode()))
     content_raw = _gzip(
         b"".join(
@@ -351,7 +351,10 @@ def _inflate_member(
 
 def _too_large(subject: object, limit_bytes: int) -> FormatError:
     return FormatError(
-        subject, "unpacks to more than is allowed", expected=f"at most {limit_bytes} bytes"
+        subject,
+        "unpacks to more than is allowed",
+        expected=f"at most {limit_bytes} bytes",
+        hint="do not use this file; it may be made to exhaust memory",
     )
 
 
@@ -376,14 +379,23 @@ def _entry_of(archive: tarfile.TarFile, member: tarfile.TarInfo, subject: object
     name = check_member_name(member.name, subject=subject)
     kind = _ENTRY_KINDS.get(member.type)
     if kind is None:
-        raise FormatError(subject, "member is neither file, directory nor link", got=f"{name!a}")
+        raise FormatError(
+            subject,
+            "member is neither file, directory nor link",
+            got=f"{name!a}",
+            hint="get the package again from where it was published",
+        )
     target = member.linkname
     if kind == "hardlink":
         target = check_member_name(target, subject=subject)
     content = archive.extractfile(member) if kind == "file" else None
     data = content.read() if content else b""
     if content and len(data) != member.size:
-        raise FormatError(subject, f"{name!a} is cut short")
+        raise FormatError(
+            subject,
+            f"{name!a} is cut short",
+            hint="get the package again; it is damaged",
+        )
     return ApkEntry(
         name=name,
         kind=kind,
@@ -454,7 +466,11 @@ def _parse_signature(member: ApkEntry, subject: object) -> Signature:
     parts = member.name.split(".", 3)
     if len(parts) != 4 or parts[:2] != ["", "SIGN"] or not parts[3]:
         raise FormatError(
-            subject, "strange signature member", expected=".SIGN.KIND.KEY", got=f"{member.name!a}"
+            subject,
+            "strange signature member",
+            expected=".SIGN.KIND.KEY",
+            got=f"{member.name!a}",
+            hint="get the package again from where it was published",
         )
     return Signature(kind=parts[2], key_name=parts[3], value=member.data)
 
@@ -533,7 +549,12 @@ def _parse_record(block: str, subject: object) -> IndexRecord:
         elif letter in by_letter:
             values[by_letter[letter]] = value
     if not file_size.isascii() or not file_size.isdigit():
-        raise FormatError(subject, "package size is not a number", got=f"{file_size[:40]!a}")
+        raise FormatError(
+            subject,
+            "package size is not a number",
+            got=f"{file_size[:40]!a}",
+            hint="get the index again; it is damaged",
+        )
     return IndexRecord(
         checksum=checksum,
         info=_info_of(values, repeated, subject),
@@ -546,13 +567,23 @@ def _info_of(values: dict[str, Any], repeated: Mapping[str, list[str]], subject:
         if name in values:
             text = str(values[name])
             if not (text.isascii() and text.isdigit()):
-                raise FormatError(subject, f"{name} is not a number", got=f"{text[:40]!a}")
+                raise FormatError(
+                    subject,
+                    f"{name} is not a number",
+                    got=f"{text[:40]!a}",
+                    hint="get the package again; it is damaged",
+                )
             values[name] = int(text)
     for name in ("name", "version"):
         text = str(values.get(name, ""))
         # Both become part of a file name.
         if not text or "/" in text or text.startswith("."):
-            raise FormatError(subject, f"package {name} is missing or strange", got=f"{text!a}")
+            raise FormatError(
+                subject,
+                f"package {name} is missing or strange",
+                got=f"{text!a}",
+                hint="get the package again from where it was published",
+            )
     values.update({name: tuple(items) for name, items in repeated.items()})
     return ApkInfo(**values)
 
@@ -575,7 +606,8 @@ def _format_pkginfo(info: ApkInfo, entries: Sequence[ApkEntry], data_raw: bytes)
     return ("\n".join(lines) + "\n").encode()
 
 
-def _format_record(record: IndexRecord) -> str:
+def format_record(record: IndexRecord) -> str:
+    """The lines of an index record, without the empty one behind it."""
     lines = [f"C:{record.checksum}"]
     for _keyword, letter, name in _SINGLE:
         value = getattr(record.info, name)

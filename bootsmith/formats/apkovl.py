@@ -63,7 +63,11 @@ def write_members(entries: Iterable[ApkovlEntry]) -> bytes:
     previous = ""
     for entry in sorted(entries, key=_sort_key):
         if entry.name == previous:
-            raise FormatError(ascii(entry.name), "is in the overlay twice")
+            raise FormatError(
+                ascii(entry.name),
+                "is in the overlay twice",
+                hint="remove one of the two",
+            )
         previous = entry.name
         total_bytes += len(entry.data)
         if total_bytes > _MOST_CONTENT_BYTES:
@@ -71,6 +75,7 @@ def write_members(entries: Iterable[ApkovlEntry]) -> bytes:
                 "apkovl",
                 "content too large",
                 expected="at most 1 GiB, since it is unpacked into memory at boot",
+                hint="leave large files to a server or a disk",
             )
         parts += _member(entry)
     parts.append(b"\0" * (2 * _BLOCK_BYTES))
@@ -87,6 +92,7 @@ def check_entry_name(name: str, *, is_directory: bool) -> None:
             "name too long",
             expected=f"at most {_MOST_NAME_BYTES} bytes",
             got=len(raw),
+            hint="give it or its directories shorter names",
         )
     if raw.translate(None, _CONTROL_BYTES) != raw:
         raise FormatError(
@@ -123,6 +129,7 @@ def _member(entry: ApkovlEntry) -> list[bytes]:
         "cannot be in an apkovl",
         expected="a file, a directory or a symbolic link",
         got=f"mode {entry.mode:o}",
+        hint="leave it out of the overlay",
     )
 
 
@@ -131,7 +138,11 @@ def _named_header(
 ) -> list[bytes]:
     parts: list[bytes] = []
     if b"\0" in target or not (target or kind != b"2"):
-        raise FormatError(ascii(entry.name), "link target is empty or holds a NUL")
+        raise FormatError(
+            ascii(entry.name),
+            "link target is empty or holds a NUL",
+            hint="make the link again, or leave it out of the overlay",
+        )
     if len(target) > _NAME_BYTES:
         parts += _long_member(b"K", target)
     prefix, short = _split_name(name)
@@ -193,7 +204,12 @@ def _header(
 ) -> bytes:
     """One ustar header (POSIX.1-1988); time 0, no device numbers."""
     if not 0 <= uid <= _MOST_ID or not 0 <= gid <= _MOST_ID:
-        raise FormatError(ascii(name), "owner number does not fit", got=f"{uid}:{gid}")
+        raise FormatError(
+            ascii(name),
+            "owner number does not fit",
+            got=f"{uid}:{gid}",
+            hint="use a smaller number in the ownership file",
+        )
     header = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\x0000%b%b%b%b" % (
         name.ljust(_NAME_BYTES, b"\0"),
         mode,

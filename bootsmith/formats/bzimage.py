@@ -20,8 +20,10 @@ _BOOT_FLAG_AT = 0x1FE
 _MAGIC_AT = 0x202
 _PROTOCOL_AT = 0x206
 _VERSION_POINTER_AT = 0x20E  # counted from the second sector
+_LOAD_FLAGS_AT = 0x236
 _COMMAND_LINE_SIZE_AT = 0x238
 _HEADER_END = 0x268
+_LOAD_FLAGS_SINCE = (2, 12)  # 3.8, 2013
 _OLDEST_PROTOCOL = (2, 6)  # 2.6.22, 2007: the first to state how long a command line may be
 _LONGEST_VERSION_BYTES = 512
 
@@ -40,6 +42,8 @@ class BzImage:
     protocol: tuple[int, int]
     size_bytes: int
     command_line_limit_bytes: int
+    is_64_bit: bool | None
+    """None for a kernel that is too old to say it."""
 
 
 def read_bzimage(
@@ -56,9 +60,15 @@ def read_bzimage(
             "not an x86 kernel (bzImage)",
             expected="boot flag 55aa and magic HdrS",
             got=_looks_like(head),
+            hint="use the kernel of an x86 release; one that was renamed or packed anew is none",
         )
     if len(head) < _HEADER_END:
-        raise FormatError(subject, "kernel is cut short", got=f"{len(head)} bytes")
+        raise FormatError(
+            subject,
+            "kernel is cut short",
+            got=f"{len(head)} bytes",
+            hint="copy or download it again",
+        )
     protocol = (head[_PROTOCOL_AT + 1], head[_PROTOCOL_AT])
     if protocol < _OLDEST_PROTOCOL:
         raise FormatError(
@@ -66,6 +76,7 @@ def read_bzimage(
             "kernel of an unknown boot protocol",
             expected=f"{_OLDEST_PROTOCOL[0]}.{_OLDEST_PROTOCOL[1]:02} or newer",
             got=f"{protocol[0]}.{protocol[1]:02}",
+            hint="use a release with Linux 2.6.22 or newer",
         )
     # A setup part of 0 sectors means 4, the size it had before the field existed.
     setup_bytes = ((head[_SETUP_SECTORS_AT] or 4) + 1) * 512
@@ -86,7 +97,14 @@ def read_bzimage(
         protocol=protocol,
         size_bytes=size_bytes,
         command_line_limit_bytes=struct.unpack_from("<I", head, _COMMAND_LINE_SIZE_AT)[0],
+        # XLF_KERNEL_64: it has the 64-bit entry point.
+        is_64_bit=bool(_word(head, _LOAD_FLAGS_AT) & 1) if protocol >= _LOAD_FLAGS_SINCE else None,
     )
+
+
+def foreign_machine(head: bytes) -> str | None:
+    """Which other machine the kernel that starts with `head` is for, where it is known to be."""
+    return {b"ARM\x64": "aarch64", b"RSC\x05": "riscv64"}.get(head[56:60])
 
 
 def _word(head: bytes, position: int) -> int:
@@ -104,6 +122,7 @@ def _version_text(setup: bytes, subject: str) -> str:
             "kernel does not say its version",
             expected="a text in its setup part",
             got=f"pointer {pointer:#x}",
+            hint="use the kernel of a release as published",
         )
     return text.decode("ascii")
 

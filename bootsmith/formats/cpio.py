@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import stat
 from binascii import unhexlify
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from struct import Struct
@@ -31,7 +32,11 @@ _NAME_LIMIT_BYTES = 4096  # PATH_MAX: the kernel skips entries with longer names
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CpioEntry:
-    """One file, directory, link or node; `mode` has the type bits, `data` a link's target."""
+    """One file, directory, link or node; `mode` has the type bits, `data` a link's target.
+
+    Regular files of one archive that share a `linked` word are names of one file: they must
+    agree in everything but their name.
+    """
 
     name: str
     mode: int
@@ -41,6 +46,7 @@ class CpioEntry:
     mtime_epoch: int = 0
     rdev_major: int = 0
     rdev_minor: int = 0
+    linked: str | None = None
 
 
 def directory_entry(name: str, *, mode: int = 0o755) -> CpioEntry:
@@ -63,7 +69,8 @@ def link_entry(name: str, target: str) -> CpioEntry:
 def read_cpio(data: bytes | memoryview, *, subject: str = "cpio") -> list[CpioEntry]:
     """All entries of all archives in `data`, in their order; contents are views, not copies.
 
-    Every name of a hard-linked file gets the file's content. A name that comes twice is
+    Every name of a hard-linked file gets the file's content, and, if they agree in all
+    else, one `linked` word, which no other file in `data` has. A name that comes twice is
     returned twice (the kernel lets the later one win). A missing last trailer is
     accepted, as the kernel does. Raises FormatError with the offset of the damage.
     """
@@ -104,13 +111,25 @@ def archive_length(data: bytes | memoryview, *, subject: str = "cpio") -> int:
 def write_cpio(entries: Iterable[CpioEntry], *, trailer: bool = True) -> bytes:
     """One archive of `entries` in the order given, inodes numbered from 1.
 
-    Every entry gets an inode and a link count of its own: two names of one file become
-    two files. Owners and times are written as the entries have them. Raises FormatError
-    for names or sizes that newc or the kernel cannot take.
+    An entry has an inode of its own, unless it is `linked`: then all names of the file have
+    one inode, their number as link count, and the last of them carries the content, as GNU
+    cpio writes it. Owners and times are written as the entries have them. Raises
+    FormatError for names or sizes that newc or the kernel cannot take.
     """
     parts: list[bytes | memoryview] = []
-    for inode, entry in enumerate(entries, 1):
-        _append_entry(parts, entry, inode)
+    ordered = list(entries)
+    names = Counter(entry.linked for entry in ordered if entry.linked is not None)
+    inodes: dict[str, int] = {}
+    written: Counter[str] = Counter()
+    for number, entry in enumerate(ordered, 1):
+        if entry.linked is None:
+            link_count = 2 if stat.S_ISDIR(entry.mode) else 1
+            _append_entry(parts, entry, number, link_count, entry.data)
+            continue
+        written[entry.linked] += 1
+        is_last = written[entry.linked] == names[entry.linked]
+        inode = inodes.setdefault(entry.linked, number)
+        _append_entry(parts, entry, inode, names[entry.linked], entry.data if is_last else b"")
     if trailer:
         _append(parts, _TRAILER, (0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0), b"")
     return b"".join(parts)
@@ -199,9 +218,20 @@ def _share_linked_data(
         for at in positions:
             if not len(entries[at].data):
                 entries[at] = replace(entries[at], data=content)
+        first = entries[positions[0]]
+        alike = all(replace(entries[at], name=first.name) == first for at in positions)
+        if len(positions) > 1 and alike and stat.S_ISREG(first.mode):
+            for at in positions:
+                entries[at] = replace(entries[at], linked=str(positions[0]))
 
 
-def _append_entry(parts: list[bytes | memoryview], entry: CpioEntry, inode: int) -> None:
+def _append_entry(
+    parts: list[bytes | memoryview],
+    entry: CpioEntry,
+    inode: int,
+    link_count: int,
+    data: bytes | memoryview,
+) -> None:
     name = entry.name.encode("utf-8", "surrogateescape")
     if (
         not name
@@ -214,6 +244,7 @@ def _append_entry(parts: list[bytes | memoryview], entry: CpioEntry, inode: int)
             "cpio",
             f"{entry.name!r} cannot name an entry",
             expected=f"a relative name below {_NAME_LIMIT_BYTES} bytes, without . or .. in it",
+            hint="rename it, or leave it out",
         )
     if len(entry.data) > _LARGEST:
         raise FormatError(
@@ -221,16 +252,16 @@ def _append_entry(parts: list[bytes | memoryview], entry: CpioEntry, inode: int)
             f"{entry.name} is too large for newc",
             expected="less than 4 GiB",
             got=f"{len(entry.data)} bytes",
+            hint="leave it out; what is so large belongs on a disk or a server",
         )
-    link_count = 2 if stat.S_ISDIR(entry.mode) else 1
     _append(
         parts,
         name,
         (
             *(inode, entry.mode, entry.uid, entry.gid, link_count, entry.mtime_epoch),
-            *(len(entry.data), 0, 0, entry.rdev_major, entry.rdev_minor),
+            *(len(data), 0, 0, entry.rdev_major, entry.rdev_minor),
         ),
-        entry.data,
+        data,
     )
 
 

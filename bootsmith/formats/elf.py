@@ -14,6 +14,19 @@ from struct import error as struct_error
 
 from bootsmith.errors import FormatError
 
+MACHINES = {
+    3: "x86",
+    8: "mips",
+    21: "ppc64le",
+    22: "s390x",
+    40: "arm",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
+"""Names of `e_machine`, as Alpine spells its architectures; all of 32-bit ARM is `arm`."""
+
 _PT_DYNAMIC, _PT_INTERP, _PT_LOAD = 2, 3, 1
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_STRSZ = 0, 1, 5, 10
 
@@ -48,6 +61,15 @@ _LAYOUTS = {
 def is_elf(data: bytes | memoryview) -> bool:
     """Whether `data` begins like an ELF file."""
     return bytes(data[:4]) == b"\x7fELF"
+
+
+def machine_of(data: bytes | memoryview, *, subject: str = "ELF") -> str:
+    """What an ELF file runs on, as MACHINES has it; its first 20 bytes are enough."""
+    view = memoryview(data)
+    with _located(subject):
+        _, order = _layout(view, subject)
+        (number,) = Struct(order + "H").unpack_from(view, 18)
+    return MACHINES.get(number, f"machine {number}")
 
 
 def section_data(data: bytes | memoryview, name: str, *, subject: str = "ELF") -> memoryview:

@@ -5,6 +5,9 @@ or start with `#` do not count, and there are no comments behind a glob. Leading
 are dropped. A glob that names a directory stands for every file below it. Module globs are
 relative to the kernel's module directory. Source: Alpine mkinitfs, mkinitfs.in and
 features.d.
+
+`<feature>.required`, which mkinitfs does not look at, repeats those of the lines that must
+match something.
 """
 
 from __future__ import annotations
@@ -12,30 +15,66 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from bootsmith.errors import RecipeError
 
 _WILDCARDS = re.compile(r"[*?\[\\]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """One feature: its globs, in the order of their lines."""
+    """One feature: its globs, in the order of their lines, without leading slashes.
+
+    `places` says where each was read (`nfs.modules:2`), `required` where it is said that a
+    glob must match. Both know globs of modules as they are, those of files with a slash in
+    front.
+    """
 
     name: str
     modules: tuple[str, ...]
     files: tuple[str, ...]
+    places: Mapping[str, str] = field(default_factory=dict)
+    required: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_feature(name: str, *, modules: bytes | None, files: bytes | None) -> Feature:
-    """A feature from the text of its two files; None stands for a file it does not have."""
-    return Feature(name=name, modules=read_globs(modules or b""), files=read_globs(files or b""))
+def read_feature(
+    name: str, *, modules: bytes | None, files: bytes | None, required: bytes | None = None
+) -> Feature:
+    """A feature from the text of its files; None stands for one that it does not have.
+
+    RecipeError for a required line that is no line of the others.
+    """
+    module_lines = _read_lines(modules, f"{name}.modules")
+    file_lines = {f"/{glob}": at for glob, at in _read_lines(files, f"{name}.files").items()}
+    feature = Feature(
+        name=name,
+        modules=tuple(module_lines),
+        files=tuple(glob.lstrip("/") for glob in file_lines),
+        places=module_lines | file_lines,
+        required={
+            glob if glob in module_lines else f"/{glob}": at
+            for glob, at in _read_lines(required, f"{name}.required").items()
+        },
+    )
+    for glob, at in feature.required.items():
+        if glob not in feature.places:
+            raise RecipeError(
+                at,
+                f"{glob.lstrip('/')} is no line of {name}.modules or {name}.files",
+                hint="repeat a line of theirs, letter by letter, or remove it",
+            )
+    return feature
 
 
-def read_globs(text: bytes) -> tuple[str, ...]:
-    """The globs in a `.modules` or `.files` text, without leading slashes."""
-    lines = text.decode("utf-8", "surrogateescape").split("\n")
-    globs = (line.rstrip().lstrip("/") for line in lines if not line.startswith("#"))
-    return tuple(glob.rstrip("/") for glob in globs if glob)
+def _read_lines(text: bytes | None, name: str) -> dict[str, str]:
+    """Each glob of a text, without leading slashes, to the place where it comes first."""
+    found: dict[str, str] = {}
+    for number, line in enumerate((text or b"").decode("utf-8", "surrogateescape").split("\n"), 1):
+        glob = line.rstrip().lstrip("/").rstrip("/")
+        if glob and not line.startswith("#"):
+            found.setdefault(glob, f"{name}:{number}")
+    return found
 
 
 def expand_globs(globs: Iterable[str], names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:

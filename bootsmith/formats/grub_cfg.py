@@ -11,7 +11,7 @@ import re
 from bootsmith.formats.boot_menu import BootMenu, check_kernel_options
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./=,:@%+~^-]+")
-_SERIAL_LINES = (
+SERIAL_LINES = (
     "serial --unit=0 --speed=115200",
     "terminal_input console serial",
     "terminal_output console serial",
@@ -25,11 +25,11 @@ def write_grub_cfg(menu: BootMenu) -> bytes:
     """
     check_kernel_options(menu.options, subject="grub.cfg")
     lines = [
-        *(_SERIAL_LINES if menu.serial_console else ()),
+        *(SERIAL_LINES if menu.serial_console else ()),
         f"set timeout={-(-menu.timeout_deciseconds // 10)}",
-        f"menuentry {_quoted(f'Linux {menu.flavor}')} {{",
-        f"\tlinux {' '.join(_quoted(word) for word in (menu.kernel, *menu.options))}",
-        f"\tinitrd {' '.join(_quoted(path) for path in menu.initrds)}",
+        f"menuentry {quoted_word(f'Linux {menu.flavor}')} {{",
+        f"\tlinux {' '.join(quoted_word(word) for word in (menu.kernel, *menu.options))}",
+        f"\tinitrd {' '.join(quoted_word(path) for path in menu.initrds)}",
         "}",
         "",
     ]
@@ -45,6 +45,6 @@ def write_grub_first_cfg(*, volume_uuid: str, prefix: str = "/boot/grub") -> str
     return f"search --no-floppy --fs-uuid --set=root {volume_uuid}\nset prefix=($root){prefix}\n"
 
 
-def _quoted(word: str) -> str:
+def quoted_word(word: str) -> str:
     """`word` as GRUB reads it back; inside single quotes nothing is special."""
     return word if _PLAIN_WORD.fullmatch(word) else f"'{word}'"

@@ -24,7 +24,8 @@ _MOST_LINKS_FOLLOWED = 40  # as path_resolution(7)
 class Member:
     """One name in the tree; members of equal `identity` have equal content, which `load` gives.
 
-    A symbolic link's content is its target, also in `target`.
+    A symbolic link's content is its target, also in `target`. Regular files that share a
+    `linked` word are names of one file.
     """
 
     name: str
@@ -35,6 +36,9 @@ class Member:
     target: str | None = None
     rdev_major: int = 0
     rdev_minor: int = 0
+    uid: int = 0
+    gid: int = 0
+    linked: str | None = None
 
 
 def member_of(name: str, mode: int, data: bytes | memoryview = b"") -> Member:
@@ -152,16 +156,47 @@ def _parts_last_first(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
+def settle_links(members: Iterable[Member]) -> list[Member]:
+    """The members with `linked` words that depend on names alone; a lone name has none.
+
+    Where some names of a file were replaced or left out, the rest stay one file.
+    """
+    ordered = sorted(members, key=lambda member: member.name)
+    names: dict[str, list[str]] = {}
+    for member in ordered:
+        if member.linked is not None:
+            names.setdefault(member.linked, []).append(member.name)
+    return [
+        replace(member, linked=names[member.linked][0] if len(names[member.linked]) > 1 else None)
+        if member.linked is not None
+        else member
+        for member in ordered
+    ]
+
+
 def plan_segments(members: Iterable[Member]) -> list[tuple[Member, ...]]:
     """Which members share a segment: all small ones (first), then each large file alone.
 
     The first segment has every directory, and a name sorts behind that of its parent, so
-    the kernel finds the parent of whatever it unpacks.
+    the kernel finds the parent of whatever it unpacks. All names of one large file share a
+    segment: the kernel forgets links at the end of an archive.
     """
     ordered = sorted(members, key=lambda member: member.name)
-    large = [member for member in ordered if _is_large(member)]
     small = tuple(member for member in ordered if not _is_large(member))
-    return ([small] if small else []) + [(member,) for member in large]
+    large: dict[str, list[Member]] = {}
+    for member in ordered:
+        if _is_large(member):
+            large.setdefault(member.linked or member.name, []).append(member)
+    return ([small] if small else []) + [tuple(names) for names in large.values()]
+
+
+def is_early(name: str) -> bool:
+    """Is this for the kernel itself: processor microcode, ACPI tables? All lies below kernel/.
+
+    It is read before anything is unpacked, so only from plain archives that come first
+    (kernel Documentation/arch/x86/microcode.rst).
+    """
+    return name == "kernel" or name.startswith("kernel/")
 
 
 def _is_large(member: Member) -> bool:
@@ -173,20 +208,24 @@ def segment_key(members: Sequence[Member], *, coding: str) -> str:
     lines = [coding]
     lines += [
         f"{member.name!a} {member.mode:o} {member.rdev_major}:{member.rdev_minor} {member.identity}"
+        f" {member.uid}:{member.gid} {member.linked!a}"
         for member in members
     ]
     return _digest("\n".join(lines).encode())
 
 
 def write_segment(members: Sequence[Member]) -> bytes:
-    """The plain archive of these members: owned by root, of time 0, inodes from 1."""
+    """The plain archive of these members: of time 0, inodes from 1."""
     return write_cpio(
         CpioEntry(
             name=member.name,
             mode=member.mode,
             data=member.load(),
+            uid=member.uid,
+            gid=member.gid,
             rdev_major=member.rdev_major,
             rdev_minor=member.rdev_minor,
+            linked=member.linked,
         )
         for member in members
     )

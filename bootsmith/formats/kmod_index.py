@@ -12,7 +12,7 @@ their parent, the root last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
 from struct import error as struct_error
 
@@ -25,6 +25,15 @@ _HEADER = Struct(">3I")
 _NUMBER = Struct(">I")
 _PREFIX, _VALUES, _CHILDREN = 0x80000000, 0x40000000, 0x20000000
 _POSITION = 0x0FFFFFFF
+
+_TEXT_OF = {
+    "modules.dep.bin": "modules.dep",
+    "modules.alias.bin": "modules.alias",
+    "modules.symbols.bin": "modules.symbols",
+    "modules.builtin.bin": "modules.builtin",
+    "modules.builtin.alias.bin": "modules.builtin.modinfo",
+}
+BINARY_INDEXES = tuple(_TEXT_OF)
 
 Item = tuple[str, str, int]
 """One (key, value, priority); the lower priority is looked at first."""
@@ -42,7 +51,9 @@ def write_index(items: Iterable[Item], *, subject: str = "module index") -> byte
             values.setdefault(key.encode("ascii"), []).append((priority, value.encode("ascii")))
         except UnicodeEncodeError:
             raise FormatError(
-                subject, f"{key!r} is not plain ASCII, which module indexes are limited to"
+                subject,
+                f"{key!r} is not plain ASCII, which module indexes are limited to",
+                hint="leave out the module that says it",
             ) from None
     for key_values in values.values():
         key_values.reverse()
@@ -73,7 +84,11 @@ class _Writer:
             letter = rest[first][depth]
             behind = _behind_letter(rest, first, depth, letter)
             group = rest[first:behind]
-            children.append((letter, self.write(group, _common_length(group), depth + 1)))
+            if len(group) == 1:  # most are: no need to look for what is common
+                child = self._write_leaf(group[0], depth + 1)
+            else:
+                child = self.write(group, _common_length(group), depth + 1)
+            children.append((letter, child))
             first = behind
         parts, flags = [], 0
         if depth > start:
@@ -85,11 +100,19 @@ class _Writer:
         if has_values:
             parts.append(_value_table(self._values[keys[0]]))
             flags |= _VALUES
+        return self._put(b"".join(parts)) | flags
+
+    def _write_leaf(self, key: bytes, start: int) -> int:
+        values = _value_table(self._values[key])
+        if len(key) == start:
+            return self._put(values) | _VALUES
+        return self._put(key[start:] + b"\0" + values) | _PREFIX | _VALUES
+
+    def _put(self, node: bytes) -> int:
         position = self._at
-        for part in parts:
-            self.parts.append(part)
-            self._at += len(part)
-        return position | flags
+        self.parts.append(node)
+        self._at += len(node)
+        return position
 
 
 def _behind_letter(keys: list[bytes], first: int, depth: int, letter: int) -> int:
@@ -139,12 +162,17 @@ def read_index(data: bytes, *, subject: str = "module index") -> list[Item]:
                 "no kmod index",
                 expected=f"magic {_MAGIC:08x} and version 2",
                 got=f"{magic:08x} and {version >> 16}",
+                hint="run depmod over the modules again",
             )
         items: list[Item] = []
         _collect(data, root, b"", items, set())
         return items
     except (struct_error, IndexError, ValueError):
-        raise FormatError(subject, "damaged kmod index: a node lies beyond the file") from None
+        raise FormatError(
+            subject,
+            "damaged kmod index: a node lies beyond the file",
+            hint="run depmod over the modules again",
+        ) from None
 
 
 def _collect(data: bytes, position: int, key: bytes, items: list[Item], path: set[int]) -> None:
@@ -175,8 +203,10 @@ def _collect(data: bytes, position: int, key: bytes, items: list[Item], path: se
             _collect(data, child, key + bytes((letter,)), items, deeper)
 
 
-def write_binary_indexes(texts: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The `.bin` files that depmod would write beside these text indexes.
+def write_binary_indexes(
+    texts: Mapping[str, bytes], names: Iterable[str] = BINARY_INDEXES
+) -> dict[str, bytes]:
+    """The `.bin` files that depmod would write beside these text indexes, those in `names`.
 
     `texts` maps `modules.dep`, `modules.alias`, `modules.symbols`, `modules.builtin` and
     `modules.builtin.modinfo` (the last two as the kernel's build makes them) to their
@@ -187,35 +217,27 @@ def write_binary_indexes(texts: Mapping[str, bytes]) -> dict[str, bytes]:
         module_name(line.partition(":")[0]): number
         for number, line in enumerate(lines["modules.dep"])
     }
-    return {
-        "modules.dep.bin": write_index(
-            # depmod leaves no blank behind the colon of a module without dependencies
-            (
-                (module_name(line.partition(":")[0]), line, number)
-                for number, line in enumerate(lines["modules.dep"])
-            ),
-            subject="modules.dep",
+    items: dict[str, Callable[[], Iterable[Item]]] = {
+        # depmod leaves no blank behind the colon of a module without dependencies
+        "modules.dep.bin": lambda: (
+            (module_name(line.partition(":")[0]), line, number)
+            for number, line in enumerate(lines["modules.dep"])
         ),
-        "modules.alias.bin": write_index(
-            _alias_items(texts.get("modules.alias", b""), priorities, normalize=True),
-            subject="modules.alias",
+        "modules.alias.bin": lambda: _alias_items(
+            texts.get("modules.alias", b""), priorities, normalize=True
         ),
-        "modules.symbols.bin": write_index(
-            _alias_items(texts.get("modules.symbols", b""), priorities, normalize=False),
-            subject="modules.symbols",
+        "modules.symbols.bin": lambda: _alias_items(
+            texts.get("modules.symbols", b""), priorities, normalize=False
         ),
-        "modules.builtin.bin": write_index(
-            ((module_name(line), "", 0) for line in lines["modules.builtin"] if line[0].isalpha()),
-            subject="modules.builtin",
+        "modules.builtin.bin": lambda: (
+            (module_name(line), "", 0) for line in lines["modules.builtin"] if line[0].isalpha()
         ),
-        "modules.builtin.alias.bin": write_index(
-            (
-                (alias, name, 0)
-                for name, alias in builtin_aliases(texts.get("modules.builtin.modinfo", b""))
-            ),
-            subject="modules.builtin.modinfo",
+        "modules.builtin.alias.bin": lambda: (
+            (alias, name, 0)
+            for name, alias in builtin_aliases(texts.get("modules.builtin.modinfo", b""))
         ),
     }
+    return {name: write_index(items[name](), subject=_TEXT_OF[name]) for name in names}
 
 
 def _alias_items(text: bytes, priorities: Mapping[str, int], *, normalize: bool) -> list[Item]:

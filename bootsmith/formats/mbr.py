@@ -61,7 +61,11 @@ def read_mbr(sector: bytes, *, subject: object = "MBR") -> tuple[int, tuple[MbrP
     """Disk signature and the used partitions of sector 0; FormatError if it is no MBR."""
     if len(sector) < MBR_BYTES or sector[510:512] != b"\x55\xaa":
         raise FormatError(
-            subject, "no master boot record", expected="55 aa at byte 510", got=_signature(sector)
+            subject,
+            "no master boot record",
+            expected="55 aa at byte 510",
+            got=_signature(sector),
+            hint="build it again",
         )
     (disk_signature,) = struct.unpack_from("<I", sector, BOOT_CODE_BYTES)
     partitions = []
@@ -75,6 +79,7 @@ def read_mbr(sector: bytes, *, subject: object = "MBR") -> tuple[int, tuple[MbrP
                 f"partition {number + 1} has no valid boot flag",
                 expected="00 or 80",
                 got=f"{active:02x}",
+                hint="build it again",
             )
         if type_code:
             partitions.append(

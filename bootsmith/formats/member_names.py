@@ -13,6 +13,9 @@ NAME_LIMIT_BYTES = 4096
 """PATH_MAX of Linux: a longer name cannot be a file here."""
 
 
+_HINT = "use no archive that does such; get the file again from where it comes"
+
+
 def check_member_name(name: str, *, subject: object) -> str:
     """`name` as a clean relative path: no leading `./`, no trailing `/`; "" for the root.
 
@@ -21,16 +24,19 @@ def check_member_name(name: str, *, subject: object) -> str:
     """
     shown = ascii(name[:80])
     if name.startswith("/"):
-        raise FormatError(subject, "member has an absolute name", got=shown)
+        raise FormatError(subject, "member has an absolute name", got=shown, hint=_HINT)
     if len(name.encode("utf-8", "surrogateescape")) > NAME_LIMIT_BYTES:
         raise FormatError(
-            subject, f"member name is longer than {NAME_LIMIT_BYTES} bytes", got=f"{shown}…"
+            subject,
+            f"member name is longer than {NAME_LIMIT_BYTES} bytes",
+            got=f"{shown}…",
+            hint=_HINT,
         )
     if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in name):
-        raise FormatError(subject, "member name holds a control character", got=shown)
+        raise FormatError(subject, "member name holds a control character", got=shown, hint=_HINT)
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise FormatError(subject, "member name climbs out with ..", got=shown)
+        raise FormatError(subject, "member name climbs out with ..", got=shown, hint=_HINT)
     return "/".join(parts)
 
 
@@ -50,6 +56,7 @@ class LinkGuard:
                     self._subject,
                     "member goes through a symbolic link of the archive",
                     got=f"{name!a} through {name[:position]!a}",
+                    hint=_HINT,
                 )
             position = name.find("/", position + 1)
         if is_link:

@@ -177,6 +177,7 @@ def _read_rule(line: str, subject: str) -> OwnershipRule:
             "not an ownership rule",
             expected="MODE OWNER:GROUP PATTERN, or d MODE OWNER:GROUP PATH/",
             got=line,
+            hint="correct the line; docs/apkovl.md shows the format",
         )
     mode, owner, pattern = parts
     is_directory = pattern.endswith("/")
@@ -186,6 +187,7 @@ def _read_rule(line: str, subject: str) -> OwnershipRule:
             "a d rule names one directory",
             expected="a path that ends in / and has no wildcards",
             got=pattern,
+            hint="give each directory a line of its own",
         )
     uid, gid = _read_owner(owner, subject)
     return OwnershipRule(
@@ -207,6 +209,7 @@ def _checked_pattern(pattern: str, subject: str) -> str:
             "not a path inside the overlay",
             expected='a path like "etc/shadow", without leading /, ./ or ..',
             got=pattern,
+            hint="write it as it is below the overlay's directory",
         )
     return check_member_name(body, subject=subject)
 
@@ -215,10 +218,22 @@ def _read_mode(text: str, subject: str) -> int | None:
     if text == "-":
         return None
     if not 3 <= len(text) <= 4 + text.startswith("0") or text.strip("01234567"):
-        raise RecipeError(subject, "not a mode", expected="octal digits like 0640, or -", got=text)
+        raise RecipeError(
+            subject,
+            "not a mode",
+            expected="octal digits like 0640, or -",
+            got=text,
+            hint="correct the mode",
+        )
     mode = int(text, 8)
     if mode > 0o7777:
-        raise RecipeError(subject, "not a mode", expected="at most 7777", got=text)
+        raise RecipeError(
+            subject,
+            "not a mode",
+            expected="at most 7777",
+            got=text,
+            hint="correct the mode",
+        )
     return mode
 
 
@@ -226,7 +241,11 @@ def _read_owner(text: str, subject: str) -> tuple[int, int]:
     owner, colon, group = text.partition(":")
     if not colon or not owner or not group:
         raise RecipeError(
-            subject, "not an owner", expected="OWNER:GROUP like root:root or 0:82", got=text
+            subject,
+            "not an owner",
+            expected="OWNER:GROUP like root:root or 0:82",
+            got=text,
+            hint="name both, as numbers or by the names that Alpine has",
         )
     return _number(owner, USERS, "user", subject), _number(group, GROUPS, "group", subject)
 
@@ -235,7 +254,11 @@ def _number(name: str, known: Mapping[str, int], kind: str, subject: str) -> int
     if name.isascii() and name.isdigit():
         if int(name) > _MOST_ID:
             raise RecipeError(
-                subject, f"{kind} number is too large", expected=f"at most {_MOST_ID}", got=name
+                subject,
+                f"{kind} number is too large",
+                expected=f"at most {_MOST_ID}",
+                got=name,
+                hint="use a smaller number",
             )
         return int(name)
     if name not in known:

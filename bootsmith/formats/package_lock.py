@@ -87,7 +87,13 @@ def write_package_lock(packages: Iterable[LockedPackage], *, notes: Iterable[str
 def _parse_line(line: str, subject: str) -> LockedPackage:
     words = line.split()
     if len(words) != len(_SHAPE.split()):
-        raise FormatError(subject, "not a locked package", expected=_SHAPE, got=f"{line[:80]!a}")
+        raise FormatError(
+            subject,
+            "not a locked package",
+            expected=_SHAPE,
+            got=f"{line[:80]!a}",
+            hint="write the lock anew: doit lock",
+        )
     name, version, architecture, size, sha256 = words
     for what, is_right, text in (
         ("package name", _NAME.fullmatch(name), name),
@@ -97,7 +103,12 @@ def _parse_line(line: str, subject: str) -> LockedPackage:
         ("sha256", _SHA256.fullmatch(sha256), sha256),
     ):
         if not is_right:
-            raise FormatError(subject, f"not a valid {what}", got=f"{text[:80]!a}")
+            raise FormatError(
+                subject,
+                f"not a valid {what}",
+                got=f"{text[:80]!a}",
+                hint="write the lock anew: doit lock",
+            )
     return LockedPackage(
         name=name, version=version, architecture=architecture, size_bytes=int(size), sha256=sha256
     )

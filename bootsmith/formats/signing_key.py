@@ -8,7 +8,7 @@ repository's own public key file. See apk-tools doc/apk-v2.5 (signatures) and RF
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ from bootsmith.errors import FormatError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+LEAST_BITS = 2048
+"""Shorter keys are not made and not taken."""
 
 _PUBLIC_EXPONENT = 65537
 _MILLER_RABIN_ROUNDS = 20
@@ -31,8 +34,9 @@ class SigningKey:
     """The numbers of one RSA key; `name` is the file name of its public half."""
 
     name: str
-    prime_p: int
-    prime_q: int
+    # Not shown: a traceback must not tell a secret.
+    prime_p: int = field(repr=False)
+    prime_q: int = field(repr=False)
 
     @property
     def modulus(self) -> int:
@@ -48,6 +52,16 @@ class SigningKey:
             .public_key()
             .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         )
+
+    def private_pem(self) -> bytes:
+        """The private half as `-----BEGIN PRIVATE KEY-----` text (PKCS#8), not encrypted."""
+        from cryptography.hazmat.primitives.serialization import (
+            Encoding,
+            NoEncryption,
+            PrivateFormat,
+        )
+
+        return _private_key(self).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def sign_sha1(self, content: bytes | memoryview) -> bytes:
         """Raw PKCS#1 v1.5 signature of `content` over SHA-1 (openssl dgst -sha1 -sign)."""
@@ -67,6 +81,50 @@ def derive_signing_key(*, name: str, seed: str, size_bits: int = 2048) -> Signin
     prime_p = _derive_prime(f"{seed}\0p\0{size_bits}".encode(), half)
     prime_q = _derive_prime(f"{seed}\0q\0{size_bits}".encode(), half)
     return SigningKey(name=name, prime_p=prime_p, prime_q=prime_q)
+
+
+def read_signing_key(pem: bytes, *, name: str, subject: object) -> SigningKey:
+    """The key in the text of a private half, PKCS#8 or PKCS#1; `name` as in SigningKey.
+
+    Raises FormatError for anything that builds cannot sign with; never tells what is in it.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise FormatError(
+            subject,
+            "private key is encrypted, and a build asks nobody for a password",
+            hint=f"decrypt it: openssl rsa -in {subject} -out {subject}",
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise FormatError(
+            subject,
+            "is no private key in PEM form",
+            expected="-----BEGIN PRIVATE KEY-----",
+            hint="make one with: doit key",
+        ) from None
+    if not isinstance(key, RSAPrivateKey):
+        raise FormatError(
+            subject,
+            "is a key of another kind",
+            expected="RSA",
+            got=type(key).__name__.removesuffix("PrivateKey").lstrip("_"),
+            hint="make one with: doit key",
+        )
+    numbers = key.private_numbers()
+    if key.key_size < LEAST_BITS or numbers.public_numbers.e != _PUBLIC_EXPONENT:
+        raise FormatError(
+            subject,
+            "is no key to sign with",
+            expected=f"{LEAST_BITS} bits or more, public exponent {_PUBLIC_EXPONENT}",
+            got=f"{key.key_size} bits, {numbers.public_numbers.e}",
+            hint="make one with: doit key",
+        )
+    return SigningKey(name=name, prime_p=numbers.p, prime_q=numbers.q)
 
 
 def is_signature_valid(
@@ -91,9 +149,19 @@ def is_signature_valid(
     try:
         key = load_pem_public_key(public_pem)
     except ValueError as error:
-        raise FormatError("public key", f"not a PEM public key: {error}") from None
+        raise FormatError(
+            "public key",
+            f"not a PEM public key: {error}",
+            hint="name the public half of an RSA key, in PEM",
+        ) from None
     if not isinstance(key, RSAPublicKey):
-        raise FormatError("public key", "wrong kind of key", expected="RSA", got=type(key).__name__)
+        raise FormatError(
+            "public key",
+            "wrong kind of key",
+            expected="RSA",
+            got=type(key).__name__,
+            hint="make one with: openssl genrsa 4096; apk takes RSA alone",
+        )
     try:
         key.verify(
             signature,

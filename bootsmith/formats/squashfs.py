@@ -28,31 +28,12 @@ from mmap import mmap
 from typing import NoReturn
 
 from bootsmith.errors import FormatError
+from bootsmith.formats import squashfs_layout as layout
 from bootsmith.formats.lz4_block import unpack_lz4_block
 
-MAGIC = b"hsqs"
 FILE, DIRECTORY, LINK, SPECIAL = "file", "dir", "link", "special"
 
-_SUPERBLOCK = struct.Struct("<4sIIIIHHHHHHQQQQQQQQ")
-_INODE = struct.Struct("<HHHHII")
-_DIRECTORY = struct.Struct("<IIHHI")
-_LONG_DIRECTORY = struct.Struct("<IIIIHHI")
-_FILE = struct.Struct("<IIII")
-_LONG_FILE = struct.Struct("<QQQIIII")
-_LINK = struct.Struct("<II")
-_DIRECTORY_HEADER = struct.Struct("<III")
-_DIRECTORY_ENTRY = struct.Struct("<HhHH")
-_FRAGMENT = struct.Struct("<QII")
-
-_COMPRESSIONS = {1: "gzip", 2: "lzma", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
 _TYPES = {1: DIRECTORY, 2: FILE, 3: LINK, 8: DIRECTORY, 9: FILE, 10: LINK}
-
-_METADATA_BYTES = 8192
-_METADATA_STORED = 0x8000  # in a metadata block's length word: not compressed
-_BLOCK_STORED = 1 << 24  # in a data block's length word: not compressed
-_NO_FRAGMENT = 0xFFFFFFFF
-_FRAGMENTS_PER_BLOCK = _METADATA_BYTES // _FRAGMENT.size
-_EMPTY_DIRECTORY_BYTES = 3  # a directory's size counts `.` and `..` as three bytes
 _LARGEST_LINK_TARGET_BYTES = 4096
 _DEEPEST_DIRECTORY = 64
 _MOST_ENTRIES = 1_000_000
@@ -72,6 +53,7 @@ class Superblock:
     inode_count: int
     fragment_count: int
     flags: int
+    has_xattrs: bool
     root_inode: int
     inode_table: int
     directory_table: int
@@ -85,7 +67,8 @@ class SquashfsEntry:
     `path` is relative, without a leading slash; the root itself is "". `type` is `file`,
     `dir`, `link` or `special`; `mode` holds permission bits only. A file's content is its
     data blocks (`block_lengths`: raw length words, one behind the other from
-    `first_block`), then a tail inside fragment `fragment` at `fragment_offset` (None: no tail).
+    `first_block`), then a tail inside fragment `fragment` at `fragment_offset` (None: no tail);
+    `sparse_bytes` of it are holes. Entries with the same `inode` are hard links.
     """
 
     path: str
@@ -97,6 +80,8 @@ class SquashfsEntry:
     block_lengths: tuple[int, ...] = ()
     fragment: int | None = None
     fragment_offset: int = 0
+    sparse_bytes: int = 0
+    inode: int = 0
 
 
 class Squashfs:
@@ -174,8 +159,8 @@ class Squashfs:
         """Content of a regular file that `walk` or `entry` gave."""
         self._check_readable(entry, limit_bytes)
         parts = []
-        for position, length, size in self._blocks(entry):
-            parts.append(self._block(position, length, size, entry.path))
+        for position, length, size in self.blocks(entry):
+            parts.append(self.unpacked_block(position, length, size, entry.path))
         if entry.fragment is not None:
             parts.append(self._tail(entry, self._fragment(entry.fragment)))
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -197,10 +182,10 @@ class Squashfs:
         blocks = [
             (position, length, size, entry.path)
             for entry in entries
-            for position, length, size in self._blocks(entry)
+            for position, length, size in self.blocks(entry)
         ]
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            unpacked = pool.map(lambda block: self._block(*block), blocks)
+            unpacked = pool.map(lambda block: self.unpacked_block(*block), blocks)
             tails = dict(zip(wanted, pool.map(self._fragment, wanted), strict=True))
             contents = []
             for entry in entries:
@@ -209,6 +194,22 @@ class Squashfs:
                     parts.append(self._tail(entry, tails[entry.fragment]))
                 contents.append(parts[0] if len(parts) == 1 else b"".join(parts))
         return contents
+
+    def fragment_place(self, index: int) -> tuple[int, int]:
+        """(position, length word) of a fragment block."""
+        if index >= self.superblock.fragment_count:
+            self._damaged("no such fragment", got=index)
+        block, place = divmod(index, layout.FRAGMENTS_PER_BLOCK)
+        pointer = self._bytes(self.superblock.fragment_table + 8 * block, 8)
+        record = self._metadata_bytes(
+            int.from_bytes(pointer, "little"), place * layout.FRAGMENT.size, layout.FRAGMENT.size
+        )
+        start, length, _ = layout.FRAGMENT.unpack(record)
+        return start, length
+
+    def stored_bytes(self, position: int, size_bytes: int) -> bytes:
+        """Bytes of the image as they lie there; FormatError for a range beyond its end."""
+        return self._bytes(position, size_bytes)
 
     # -- superblock and raw bytes ------------------------------------------------------
 
@@ -232,19 +233,28 @@ class Squashfs:
 
     def _read_superblock(self) -> Superblock:
         available = max(0, self._end - self._offset)
-        head = bytes(self._buffer[self._offset : self._offset + _SUPERBLOCK.size])
-        if head[:4] != MAGIC:
+        head = bytes(self._buffer[self._offset : self._offset + layout.SUPERBLOCK.size])
+        if head[:4] != layout.MAGIC:
             raise FormatError(
-                self.subject, "not a squashfs image", expected=f"magic {MAGIC!r}", got=head[:4]
+                self.subject,
+                "not a squashfs image",
+                expected=f"magic {layout.MAGIC!r}",
+                got=head[:4],
+                hint="use the release's own; one that is encrypted or in another container must "
+                "be taken out of it first",
             )
-        if len(head) < _SUPERBLOCK.size:
+        if len(head) < layout.SUPERBLOCK.size:
             self._damaged("shorter than its header")
         (_, inodes, made, block_size, fragments, compression, block_log, flags, _ids, major,
-         minor, root, used, _id_table, _xattr_table, inode_table, directory_table,
-         fragment_table, _export_table) = _SUPERBLOCK.unpack(head)  # fmt: skip
+         minor, root, used, _id_table, xattr_table, inode_table, directory_table,
+         fragment_table, _export_table) = layout.SUPERBLOCK.unpack(head)  # fmt: skip
         if (major, minor) != (4, 0):
             raise FormatError(
-                self.subject, "squashfs of another version", expected="4.0", got=f"{major}.{minor}"
+                self.subject,
+                "squashfs of another version",
+                expected="4.0",
+                got=f"{major}.{minor}",
+                hint="make the image again with: mksquashfs",
             )
         if not 12 <= block_log <= 20 or block_size != 1 << block_log:
             self._damaged("impossible block size", got=block_size)
@@ -259,11 +269,12 @@ class Squashfs:
         return Superblock(
             size_bytes=used,
             block_size_bytes=block_size,
-            compression=_COMPRESSIONS.get(compression, f"number {compression}"),
+            compression=layout.COMPRESSIONS.get(compression, f"number {compression}"),
             made_epoch=made,
             inode_count=inodes,
             fragment_count=fragments,
             flags=flags,
+            has_xattrs=xattr_table != layout.NO_TABLE,
             root_inode=root,
             inode_table=inode_table,
             directory_table=directory_table,
@@ -303,11 +314,11 @@ class Squashfs:
         cached = self._metadata.get(position)
         if cached is None:
             word = int.from_bytes(self._bytes(position, 2), "little")
-            size = word & ~_METADATA_STORED
+            size = word & ~layout.METADATA_STORED
             raw = self._bytes(position + 2, size)
-            if not word & _METADATA_STORED:
-                raw = self._unpacked(raw, _METADATA_BYTES, "metadata")
-            if not 0 < len(raw) <= _METADATA_BYTES:
+            if not word & layout.METADATA_STORED:
+                raw = self._unpacked(raw, layout.METADATA_BYTES, "metadata")
+            if not 0 < len(raw) <= layout.METADATA_BYTES:
                 self._damaged("impossible metadata block", got=f"{len(raw)} bytes")
             cached = self._metadata[position] = (raw, position + 2 + size)
         return cached
@@ -334,32 +345,36 @@ class Squashfs:
         return self._metadata_bytes(block, reference & 0xFFFF, size)
 
     def _entry(self, path: str, reference: int) -> SquashfsEntry:
-        number, mode, *_ = _INODE.unpack(self._inode(reference, _INODE.size))
+        number, mode, *_ = layout.INODE.unpack(self._inode(reference, layout.INODE.size))
         kind = _TYPES.get(number, SPECIAL)
-        body = reference + _INODE.size
+        body = reference + layout.INODE.size
         if kind == FILE:
-            return self._file_entry(path, mode, body, is_long=number == 9)
+            return self._file_entry(path, mode, reference, is_long=number == 9)
         if kind == LINK:
-            _, size = _LINK.unpack(self._inode(body, _LINK.size))
+            _, size = layout.LINK.unpack(self._inode(body, layout.LINK.size))
             if not 0 < size <= _LARGEST_LINK_TARGET_BYTES:
                 self._damaged(f"impossible link {path!r}", got=f"target of {size} bytes")
-            target = os.fsdecode(self._inode(body + _LINK.size, size))
-            return SquashfsEntry(path=path, type=LINK, mode=mode, target=target)
-        return SquashfsEntry(path=path, type=kind, mode=mode)
+            target = os.fsdecode(self._inode(body + layout.LINK.size, size))
+            return SquashfsEntry(path=path, type=LINK, mode=mode, target=target, inode=reference)
+        return SquashfsEntry(path=path, type=kind, mode=mode, inode=reference)
 
-    def _file_entry(self, path: str, mode: int, body: int, *, is_long: bool) -> SquashfsEntry:
+    def _file_entry(self, path: str, mode: int, inode: int, *, is_long: bool) -> SquashfsEntry:
+        body = inode + layout.INODE.size
+        sparse = 0
         if is_long:
-            fields = _LONG_FILE.unpack(self._inode(body, _LONG_FILE.size))
-            start, size, _sparse, _links, fragment, fragment_offset, _xattr = fields
-            body += _LONG_FILE.size
+            fields = layout.LONG_FILE.unpack(self._inode(body, layout.LONG_FILE.size))
+            start, size, sparse, _links, fragment, fragment_offset, _xattr = fields
+            body += layout.LONG_FILE.size
         else:
-            start, fragment, fragment_offset, size = _FILE.unpack(self._inode(body, _FILE.size))
-            body += _FILE.size
+            start, fragment, fragment_offset, size = layout.FILE.unpack(
+                self._inode(body, layout.FILE.size)
+            )
+            body += layout.FILE.size
         block_size = self.superblock.block_size_bytes
-        has_tail = fragment != _NO_FRAGMENT
+        has_tail = fragment != layout.NO_FRAGMENT
         blocks = size // block_size if has_tail else -(-size // block_size)
         # Each block has a length word in the inode table, which lies inside the image.
-        if blocks * 4 > self.superblock.size_bytes * _METADATA_BYTES:
+        if blocks * 4 > self.superblock.size_bytes * layout.METADATA_BYTES:
             self._damaged(f"impossible size of {path!r}", got=f"{size} bytes")
         lengths = struct.unpack(f"<{blocks}I", self._inode(body, 4 * blocks)) if blocks else ()
         return SquashfsEntry(
@@ -371,6 +386,8 @@ class Squashfs:
             block_lengths=lengths,
             fragment=fragment if has_tail else None,
             fragment_offset=fragment_offset if has_tail else 0,
+            sparse_bytes=sparse,
+            inode=inode,
         )
 
     # -- directories ---------------------------------------------------------------------
@@ -389,7 +406,11 @@ class Squashfs:
     def _lookup(self, path: str) -> tuple[int, str]:
         found = self._find(path)
         if found is None:
-            raise FormatError(self.subject, f"has no {path!r}")
+            raise FormatError(
+                self.subject,
+                f"has no {path!r}",
+                hint="use an image of the same release",
+            )
         return found
 
     def _listing(self, reference: int) -> dict[str, tuple[int, str]]:
@@ -397,19 +418,25 @@ class Squashfs:
         cached = self._listings.get(reference)
         if cached is not None:
             return cached
-        number, *_ = _INODE.unpack(self._inode(reference, _INODE.size))
-        body = reference + _INODE.size
+        number, *_ = layout.INODE.unpack(self._inode(reference, layout.INODE.size))
+        body = reference + layout.INODE.size
         if number == 1:
-            block, _links, size, offset, _ = _DIRECTORY.unpack(self._inode(body, _DIRECTORY.size))
+            block, _links, size, offset, _ = layout.DIRECTORY.unpack(
+                self._inode(body, layout.DIRECTORY.size)
+            )
         elif number == 8:
-            fields = _LONG_DIRECTORY.unpack(self._inode(body, _LONG_DIRECTORY.size))
+            fields = layout.LONG_DIRECTORY.unpack(self._inode(body, layout.LONG_DIRECTORY.size))
             _links, size, block, _parent, _indexes, offset, _xattr = fields
         else:
-            raise FormatError(self.subject, "a path leads through something not a directory")
+            raise FormatError(
+                self.subject,
+                "a path leads through something not a directory",
+                hint="use an image as published",
+            )
         content = b""
-        if size > _EMPTY_DIRECTORY_BYTES:
+        if size > layout.EMPTY_DIRECTORY_BYTES:
             position = self.superblock.directory_table + block
-            content = self._metadata_bytes(position, offset, size - _EMPTY_DIRECTORY_BYTES)
+            content = self._metadata_bytes(position, offset, size - layout.EMPTY_DIRECTORY_BYTES)
         listing = self._listings[reference] = dict(self._directory_entries(content))
         return listing
 
@@ -418,11 +445,11 @@ class Squashfs:
         position = 0
         try:
             while position < len(content):
-                count, block, _ = _DIRECTORY_HEADER.unpack_from(content, position)
-                position += _DIRECTORY_HEADER.size
+                count, block, _ = layout.DIRECTORY_HEADER.unpack_from(content, position)
+                position += layout.DIRECTORY_HEADER.size
                 for _ in range(count + 1):
-                    offset, _, number, size = _DIRECTORY_ENTRY.unpack_from(content, position)
-                    position += _DIRECTORY_ENTRY.size
+                    offset, _, number, size = layout.DIRECTORY_ENTRY.unpack_from(content, position)
+                    position += layout.DIRECTORY_ENTRY.size
                     name = content[position : position + size + 1]
                     position += size + 1
                     if position > len(content) or not _is_plain_name(name) or name in names:
@@ -436,30 +463,51 @@ class Squashfs:
 
     def _check_readable(self, entry: SquashfsEntry, limit_bytes: int) -> None:
         if entry.type != FILE:
-            raise FormatError(self.subject, f"{entry.path!r} is not a regular file", got=entry.type)
+            raise FormatError(
+                self.subject,
+                f"{entry.path!r} is not a regular file",
+                got=entry.type,
+                hint="use an image as published",
+            )
         if entry.size_bytes > limit_bytes:
             raise FormatError(
                 self.subject,
                 f"{entry.path!r} is larger than it may be",
                 expected=f"at most {limit_bytes} bytes",
                 got=f"{entry.size_bytes} bytes",
+                hint="do not use this image; it may be made to exhaust memory",
             )
 
-    def _blocks(self, entry: SquashfsEntry) -> Iterator[tuple[int, int, int]]:
-        """(position, length word, unpacked size) of each data block."""
+    def blocks(self, entry: SquashfsEntry) -> Iterator[tuple[int, int, int]]:
+        """(position, length word, unpacked size) of each data block of a regular file."""
         position = entry.first_block
         left = entry.size_bytes
         for length in entry.block_lengths:
             size = min(left, self.superblock.block_size_bytes)
             yield position, length, size
-            position += length & ~_BLOCK_STORED
+            position += length & ~layout.BLOCK_STORED
             left -= size
 
-    def _block(self, position: int, length: int, size: int, what: str) -> bytes:
+    def check_place(self, entry: SquashfsEntry) -> None:
+        """FormatError unless all of a file's content lies inside the image, packed as it is."""
+        places = [(position, length) for position, length, _ in self.blocks(entry)]
+        if entry.fragment is not None:
+            places.append(self.fragment_place(entry.fragment))
+        for position, length in places:
+            size_bytes = length & ~layout.BLOCK_STORED
+            if position + size_bytes > self.superblock.size_bytes:
+                self._damaged(
+                    f"{entry.path!r} lies beyond its end",
+                    expected=f"at most byte {self.superblock.size_bytes}",
+                    got=f"{position}+{size_bytes}",
+                )
+
+    def unpacked_block(self, position: int, length: int, size: int, what: str) -> bytes:
+        """Content of one data block that `blocks` gave; `what` names its file in errors."""
         if length == 0:
             return bytes(size)  # a hole
-        raw = self._bytes(position, length & ~_BLOCK_STORED)
-        content = raw if length & _BLOCK_STORED else self._unpacked(raw, size, repr(what))
+        raw = self._bytes(position, length & ~layout.BLOCK_STORED)
+        content = raw if length & layout.BLOCK_STORED else self._unpacked(raw, size, repr(what))
         if len(content) != size:
             self._damaged(
                 f"a block of {what!r} has the wrong size", expected=size, got=len(content)
@@ -470,16 +518,9 @@ class Squashfs:
         cached = self._fragments.get(index)
         if cached is not None:
             return cached
-        if index >= self.superblock.fragment_count:
-            self._damaged("no such fragment", got=index)
-        table_index, entry_index = divmod(index, _FRAGMENTS_PER_BLOCK)
-        pointer = self._bytes(self.superblock.fragment_table + 8 * table_index, 8)
-        record = self._metadata_bytes(
-            int.from_bytes(pointer, "little"), entry_index * _FRAGMENT.size, _FRAGMENT.size
-        )
-        start, length, _ = _FRAGMENT.unpack(record)
-        content = self._bytes(start, length & ~_BLOCK_STORED)
-        if not length & _BLOCK_STORED:
+        start, length = self.fragment_place(index)
+        content = self._bytes(start, length & ~layout.BLOCK_STORED)
+        if not length & layout.BLOCK_STORED:
             content = self._unpacked(content, self.superblock.block_size_bytes, "a fragment")
         self._fragments[index] = content
         while len(self._fragments) > _CACHED_FRAGMENTS:

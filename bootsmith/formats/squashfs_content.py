@@ -11,10 +11,7 @@ import hashlib
 from mmap import mmap
 
 from bootsmith.formats.squashfs import Squashfs, SquashfsEntry
-
-_STORED = 1 << 24  # in a length word: the block is not compressed
-_FRAGMENT_RECORD_BYTES = 16
-_FRAGMENTS_PER_BLOCK = 512
+from bootsmith.formats.squashfs_layout import BLOCK_STORED
 
 
 class IdentifiedSquashfs(Squashfs):
@@ -32,7 +29,7 @@ class IdentifiedSquashfs(Squashfs):
             f"{superblock.compression} {superblock.block_size_bytes} {entry.size_bytes} "
             f"{entry.fragment_offset} {entry.block_lengths}".encode()
         )
-        size = sum(length & ~_STORED for length in entry.block_lengths)
+        size = sum(length & ~BLOCK_STORED for length in entry.block_lengths)
         digest.update(self._bytes(entry.first_block, size))
         if entry.fragment is not None:
             digest.update(self._fragment_identity(entry.fragment))
@@ -41,18 +38,8 @@ class IdentifiedSquashfs(Squashfs):
     def _fragment_identity(self, index: int) -> bytes:
         identities = self._fragment_identities
         if index not in identities:
-            if index >= self.superblock.fragment_count:
-                self._damaged("no such fragment", got=index)
-            block, place = divmod(index, _FRAGMENTS_PER_BLOCK)
-            pointer = self._bytes(self.superblock.fragment_table + 8 * block, 8)
-            record = self._metadata_bytes(
-                int.from_bytes(pointer, "little"),
-                place * _FRAGMENT_RECORD_BYTES,
-                _FRAGMENT_RECORD_BYTES,
-            )
-            start = int.from_bytes(record[:8], "little")
-            length = int.from_bytes(record[8:12], "little")
-            raw = self._bytes(start, length & ~_STORED)
+            start, length = self.fragment_place(index)
+            raw = self._bytes(start, length & ~BLOCK_STORED)
             header = f"{length} ".encode()
             identities[index] = hashlib.blake2b(header + raw, digest_size=32).digest()
         return identities[index]

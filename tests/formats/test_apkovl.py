@@ -195,24 +195,27 @@ def test_round_trip_through_tarfile(contents):
         ),
         (
             [ApkovlEntry(name="etc/" + "x" * 1021, mode=FILE)],
-            f"'etc/{'x' * 56}'...: name too long; expected at most 1024 bytes, got 1025",
+            f"'etc/{'x' * 56}'...: name too long; expected at most 1024 bytes, got 1025\n"
+            "  next: give it or its directories shorter names",
         ),
         (
             [ApkovlEntry(name="etc/null", mode=stat.S_IFCHR | 0o666)],
             "'etc/null': cannot be in an apkovl; expected a file, a directory or a symbolic link, "
-            "got mode 20666",
+            "got mode 20666\n  next: leave it out of the overlay",
         ),
         (
             [ApkovlEntry(name="etc/link", mode=LINK)],
-            "'etc/link': link target is empty or holds a NUL",
+            "'etc/link': link target is empty or holds a NUL\n"
+            "  next: make the link again, or leave it out of the overlay",
         ),
         (
             [ApkovlEntry(name="etc/x", mode=FILE), ApkovlEntry(name="etc/x", mode=FILE)],
-            "'etc/x': is in the overlay twice",
+            "'etc/x': is in the overlay twice\n  next: remove one of the two",
         ),
         (
             [ApkovlEntry(name="etc/x", mode=FILE, uid=1 << 21)],
-            "b'etc/x': owner number does not fit; got 2097152:0",
+            "b'etc/x': owner number does not fit; got 2097152:0\n"
+            "  next: use a smaller number in the ownership file",
         ),
     ],
 )
@@ -229,5 +232,5 @@ def test_more_than_memory_should_hold_is_refused():
         write_members(entries)
     assert str(caught.value) == (
         "apkovl: content too large; expected at most 1 GiB, since it is unpacked into memory at "
-        "boot"
+        "boot\n  next: leave large files to a server or a disk"
     )

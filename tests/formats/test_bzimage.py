@@ -42,6 +42,15 @@ def test_the_header_says_release_text_size_and_limits():
     assert image.command_line_limit_bytes == 2047
 
 
+@pytest.mark.parametrize(
+    "flags,protocol,is_64_bit", [(1, 0x020F, True), (2, 0x020F, False), (1, 0x020B, None)]
+)
+def test_a_kernel_says_whether_it_is_one_of_64_bits(flags, protocol, is_64_bit):
+    content = bytearray(kernel(protocol=protocol))
+    content[0x236] = flags
+    assert read_bzimage(bytes(content)).is_64_bit is is_64_bit
+
+
 def test_the_head_is_enough_when_the_size_is_told():
     whole = kernel(paged=1 << 16)
     assert read_bzimage(whole[:32768], file_size_bytes=len(whole)) == read_bzimage(whole)

@@ -88,6 +88,61 @@ def test_bsdtar_lists_what_we_write():
     assert listed.splitlines() == ["a", "a/b", "a/c", "a/ü", "console"]
 
 
+LINKED = [
+    directory_entry("bin"),
+    CpioEntry(name="bin/ifup", mode=0o100755, data=b"program", linked="1"),
+    file_entry("etc", b"alone"),
+    directory_entry("sbin"),
+    CpioEntry(name="sbin/empty", mode=0o100644, linked="2"),
+    CpioEntry(name="sbin/ifdown", mode=0o100755, data=b"program", linked="1"),
+    CpioEntry(name="sbin/ifquery", mode=0o100755, data=b"program", linked="1"),
+    CpioEntry(name="void", mode=0o100644, linked="2"),
+]
+
+
+def test_gnu_cpio_restores_the_hard_links_that_we_write(tmp_path):
+    archive = write_cpio(LINKED)
+    assert archive.count(b"program") == 1
+    run_program(["cpio", "-idm", "--quiet"], stdin=archive, cwd=tmp_path)
+    inodes = {}
+    for name in ("bin/ifup", "sbin/ifdown", "sbin/ifquery", "sbin/empty", "void", "etc"):
+        inodes.setdefault((tmp_path / name).stat().st_ino, []).append(name)
+    assert list(inodes.values()) == [
+        ["bin/ifup", "sbin/ifdown", "sbin/ifquery"],
+        ["sbin/empty", "void"],
+        ["etc"],
+    ]
+    assert (tmp_path / "bin/ifup").read_bytes() == b"program"
+    assert (tmp_path / "bin/ifup").stat().st_mode == 0o100755
+    assert (tmp_path / "void").read_bytes() == b""
+
+
+def test_gnu_cpio_counts_the_hard_links_that_we_write():
+    listed = run_program(["cpio", "-itv", "--quiet"], stdin=write_cpio(LINKED)).text
+    counts = {line.split()[-1]: int(line.split()[1]) for line in listed.splitlines()}
+    assert counts == {
+        "bin": 2,
+        "bin/ifup": 3,
+        "etc": 1,
+        "sbin": 2,
+        "sbin/empty": 2,
+        "sbin/ifdown": 3,
+        "sbin/ifquery": 3,
+        "void": 2,
+    }
+
+
+def test_bsdtar_restores_the_hard_links_that_we_write(tmp_path):
+    run_program(["bsdtar", "-xf", "-"], stdin=write_cpio(LINKED), cwd=tmp_path)
+    assert (tmp_path / "bin/ifup").read_bytes() == b"program"
+    assert (tmp_path / "sbin/ifdown").samefile(tmp_path / "bin/ifup")
+    assert (tmp_path / "sbin/ifquery").samefile(tmp_path / "bin/ifup")
+
+
+def test_what_was_written_linked_is_read_with_its_content():
+    assert plain(read_cpio(write_cpio(LINKED))) == plain(LINKED)
+
+
 @pytest.mark.parametrize("format_name", ["newc", "crc"])
 def test_gnu_cpio_is_read_with_its_hard_links(tmp_path, format_name):
     (tmp_path / "d").mkdir()

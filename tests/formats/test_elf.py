@@ -7,7 +7,7 @@ from elftools.elf.elffile import ELFFile
 from kernel_samples import kernel_module
 
 from bootsmith.errors import FormatError
-from bootsmith.formats.elf import is_elf, linked_libraries, read_modinfo, section_data
+from bootsmith.formats.elf import is_elf, linked_libraries, machine_of, read_modinfo, section_data
 from bootsmith.tools.run import run_program
 
 
@@ -38,6 +38,13 @@ def test_modinfo_reads_what_we_read(tmp_path):
     ]
     assert run_program(["modinfo", "-F", "firmware", path]).text == "a.bin\n"
     assert bytes(section_data(module, ".absent")) == b""
+
+
+@pytest.mark.parametrize(
+    "machine,name", [(62, "x86_64"), (3, "x86"), (183, "aarch64"), (4711, "machine 4711")]
+)
+def test_the_machine_of_a_module(machine, name):
+    assert machine_of(kernel_module(machine=machine)[:20]) == name
 
 
 def test_text_is_no_elf():

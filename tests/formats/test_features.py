@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bootsmith.errors import RecipeError
 from bootsmith.formats.features import Feature, expand_globs, read_feature
 from bootsmith.tools.run import run_program
 
@@ -28,8 +29,31 @@ def test_lines_as_mkinitfs_takes_them():
         name="x",
         modules=("kernel/fs/nfs", "kernel/net/a#b.ko # kept"),
         files=("usr/bin/x", " #not a comment"),
+        places={
+            "kernel/fs/nfs": "x.modules:3",
+            "kernel/net/a#b.ko # kept": "x.modules:4",
+            "/usr/bin/x": "x.files:1",
+            "/ #not a comment": "x.files:2",
+        },
     )
     assert read_feature("y", modules=None, files=None).modules == ()
+
+
+def test_required_lines_repeat_lines_of_the_lists():
+    lists = {"modules": b"kernel/a\nboth\n", "files": b"/both\n/b\n"}
+    feature = read_feature("x", **lists, required=b"# a comment\n/b/\n\n/kernel/a\nboth\n")
+    assert feature.required == {
+        "/b": "x.required:2",
+        "kernel/a": "x.required:4",
+        "both": "x.required:5",
+    }
+    assert read_feature("x", **lists).required == {}
+    with pytest.raises(RecipeError) as caught:
+        read_feature("x", **lists, required=b"b\nkernel/b\n")
+    assert str(caught.value) == (
+        "x.required:2: kernel/b is no line of x.modules or x.files\n"
+        "  next: repeat a line of theirs, letter by letter, or remove it"
+    )
 
 
 def test_a_directory_stands_for_all_below_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -88,16 +89,42 @@ def test_small_files_share_the_first_segment_and_parents_come_first():
     assert plan_segments([]) == []
 
 
+def test_the_names_of_one_file_share_a_segment():
+    large = bytes(SEGMENT_THRESHOLD_BYTES)
+    members = [
+        replace(member_of(name, FILE, data), linked=linked)
+        for name, data, linked in [
+            ("a", large, "1"),
+            ("b", large, None),
+            ("c", large, "1"),
+            ("d", b"small", "2"),
+            ("e", b"small", "2"),
+        ]
+    ]
+    groups = plan_segments(members)
+    assert [[member.name for member in group] for group in groups] == [
+        ["d", "e"],
+        ["a", "c"],
+        ["b"],
+    ]
+    archive = write_segment(groups[1])
+    assert archive.count(large) == 1
+    assert [bytes(entry.data) for entry in read_cpio(archive)] == [large, large]
+
+
 def test_the_key_changes_with_whatever_changes_the_bytes():
     base = member_of("a", FILE, b"x")
     others = [
         member_of("b", FILE, b"x"),
         member_of("a", FILE | 0o111, b"x"),
         member_of("a", FILE, b"y"),
+        replace(base, uid=1),
+        replace(base, gid=1),
+        replace(base, linked="1"),
     ]
     keys = {segment_key([member], coding="gzip 6") for member in [base, *others]}
     keys |= {segment_key([base], coding="gzip 9"), segment_key([base, base], coding="gzip 6")}
-    assert len(keys) == 6
+    assert len(keys) == 9
     again = member_of("a", FILE, b"x")
     assert segment_key([again], coding="gzip 6") == segment_key([base], coding="gzip 6")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootsmith.errors import FormatError
-from bootsmith.formats.lz4_block import unpack_lz4_block
+from bootsmith.formats.lz4_block import pack_lz4_block, unpack_lz4_block
 
 
 def packed(content: bytes) -> bytes:
@@ -67,3 +67,34 @@ def test_any_bytes_give_at_most_the_limit_or_a_format_error(block):
         assert len(unpack_lz4_block(block, limit_bytes=500)) <= 500
     except FormatError:
         pass
+
+
+def unpacked_by_lz4(block: bytes) -> bytes:
+    """The block in lz4's legacy frame, through the lz4 program."""
+    frame = b"\x02\x21\x4c\x18" + len(block).to_bytes(4, "little") + block
+    return subprocess.run(
+        ["lz4", "-d", "-c", "-"], input=frame, capture_output=True, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
+def test_the_lz4_program_unpacks_what_we_pack(content):
+    block = pack_lz4_block(content)
+    assert unpacked_by_lz4(block) == content
+    assert unpack_lz4_block(block, limit_bytes=len(content)) == content
+
+
+def test_packing_makes_text_smaller():
+    text = CONTENTS["text"]
+    assert len(pack_lz4_block(text)) < len(text) // 3
+
+
+@given(st.lists(st.sampled_from([b"a", b"abcd" * 5, b"x" * 300, bytes(70_000), b"%d" % 2**200])))
+def test_what_was_packed_is_unpacked(parts):
+    content = b"".join(parts)
+    assert unpack_lz4_block(pack_lz4_block(content), limit_bytes=len(content)) == content
+
+
+@given(st.binary(max_size=60))
+def test_short_contents_are_packed(content):
+    assert unpack_lz4_block(pack_lz4_block(content), limit_bytes=len(content)) == content

@@ -121,4 +121,4 @@ def test_refusal(arguments, message):
 def test_other_sectors_are_refused(sector, message):
     with pytest.raises(FormatError) as caught:
         read_mbr(sector, subject="disk")
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}\n  next: build it again"

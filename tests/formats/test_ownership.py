@@ -137,7 +137,9 @@ def test_rules_hold_for_what_they_match(text, held):
 def test_errors_name_the_line(line, message):
     with pytest.raises(RecipeError) as caught:
         held_by(f"# one\n- root:root etc/shadow\n{line}\n")
-    assert str(caught.value) == f"overlays/web.owners:3: {message}"
+    told = str(caught.value) if "\n" in message else caught.value.message
+    assert told == f"overlays/web.owners:3: {message}"
+    assert caught.value.hint
 
 
 def test_names_that_are_not_utf8_can_be_owned():

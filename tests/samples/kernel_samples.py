@@ -18,12 +18,28 @@ KERNEL = "6.6.7-0-virt"
 _PADDING = b"\x90"
 
 
+def bzimage(kernel_release: str, payload: bytes = bytes(128), *, is_64_bit: bool = True) -> bytes:
+    """A kernel that is nothing but its header."""
+    setup = bytearray(16 * 512)
+    setup[0x1F1] = 15
+    struct.pack_into("<I", setup, 0x1F4, -(-len(payload) // 16))
+    struct.pack_into("<H", setup, 0x1FE, 0xAA55)
+    setup[0x202:0x208] = b"HdrS\x0f\x02"
+    struct.pack_into("<H", setup, 0x20E, 0x800)
+    setup[0x236] = is_64_bit
+    struct.pack_into("<I", setup, 0x238, 2047)
+    text = f"{kernel_release} (build@host) #1 SMP\0".encode()
+    setup[0xA00 : 0xA00 + len(text)] = text
+    return bytes(setup) + payload + bytes(-len(payload) % 16)
+
+
 def kernel_module(
     *,
     exports: Sequence[str] = (),
     needs: Sequence[str] = (),
     info: Sequence[str] = (),
     size_bytes: int = 0,
+    machine: int = 62,
 ) -> bytes:
     """An ELF64 module; `info` are `key=value` texts (`alias=…`, `softdep=…`, `firmware=…`)."""
     names = b"\0" + b"".join(name.encode() + b"\0" for name in needs)
@@ -40,10 +56,10 @@ def kernel_module(
         ".strtab": names,
         ".text": _PADDING * size_bytes,
     }
-    return _elf64(sections)
+    return _elf64(sections, machine)
 
 
-def _elf64(sections: dict[str, bytes]) -> bytes:
+def _elf64(sections: dict[str, bytes], machine: int) -> bytes:
     titles = "\0".join([*sections, ".shstrtab"]).encode() + b"\0"
     sections = {**sections, ".shstrtab": titles}
     kinds = {"": 0, ".symtab": 2, ".strtab": 3, ".shstrtab": 3}
@@ -65,7 +81,7 @@ def _elf64(sections: dict[str, bytes]) -> bytes:
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
     head = struct.pack(
         "<HHIQQQIHHHHHH",
-        *(1, 62, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, len(order), len(order) - 1),
+        *(1, machine, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, len(order), len(order) - 1),
     )
     return ident + head + body + b"".join(headers)
 
@@ -124,13 +140,14 @@ def write_module_tree(
     modules: Mapping[str, bytes] = MODULES,
     kernel: str = KERNEL,
     firmware: Mapping[str, bytes] = FIRMWARE,
+    builtin: str = BUILTIN,
 ) -> Path:
     """`modules/<kernel>/…` and `modules/firmware/…` below `root`, indexed by real depmod."""
     directory = root / "modules" / kernel
     for path, content in modules.items():
         _write(directory / path, content)
     _write(directory / "modules.order", "".join(f"{path}\n" for path in modules).encode())
-    _write(directory / "modules.builtin", BUILTIN.encode())
+    _write(directory / "modules.builtin", builtin.encode())
     _write(directory / "modules.builtin.modinfo", BUILTIN_INFO)
     for name, content in firmware.items():
         _write(root / "modules/firmware" / name, content)
@@ -160,6 +177,8 @@ def write_modloop(root: Path, modloop: Path) -> Path:
     return modloop
 
 
+BUSYBOX = kernel_module(size_bytes=10_000)
+"""An ELF file that needs nothing, which is all that anyone here asks of busybox."""
 STOCK_MODULES = ("kernel/drivers/block/loop.ko", "kernel/fs/ext4/ext4.ko")
 
 
@@ -187,7 +206,7 @@ def stock_initramfs(
         ).encode(),
         f"{where}/modules.order": (directory / "modules.order").read_bytes(),
         f"{where}/modules.dep.bin": b"stale index" * 600,
-        f"{usr}bin/busybox": b"\x7fELF busybox" * 900,
+        f"{usr}bin/busybox": BUSYBOX,
         "etc/apk/keys/alpine.rsa.pub": b"key",
     }
     entries = {name: file_entry(name, content) for name, content in files.items()}
