@@ -7,16 +7,19 @@ hostile archive could try is refused before its content is read:
 - `x -> /etc` and then `x/passwd`: a name check cannot see it, so links are remembered and
   no later member may lead through one;
 - hard links to something that is not an earlier file of the same archive;
-- device nodes, FIFOs and sockets;
+- device nodes, FIFOs and sockets, unless the caller takes note of them: then they are left
+  out, for a root filesystem may have some, and nothing is lost that a booting system needs;
 - 10 GB of zeros in 10 KB: sizes are counted against limits by what the headers claim, and
   again by what really comes out.
 """
 
 from __future__ import annotations
 
+import ctypes
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +65,8 @@ class ArchiveMember:
     """Of a symlink: its text, anything; of a hard link: the name of an earlier file."""
     data: bytes
     """Content of a wanted file; empty for all else."""
+    attributes: tuple[str, ...] = ()
+    """Names of extended attributes, such as `security.capability`; asked for only."""
 
 
 def read_archive(
@@ -70,18 +75,25 @@ def read_archive(
     subject: object | None = None,
     wanted: Callable[[str], bool] = lambda _name: True,
     limits: Limits = DEFAULT_LIMITS,
+    on_special: Callable[[str, str], None] | None = None,
+    with_attributes: bool = False,
 ) -> Iterator[ArchiveMember]:
     """Every member of the archive in its order; files that are not `wanted` come without data.
 
-    Raises FormatError, naming `subject` (default: the path), for damage, for any of the
-    tricks above and for more than `limits` allows.
+    Device nodes, FIFOs and sockets are refused, or left out if `on_special` is told of them
+    (name, kind in words). Raises FormatError, naming `subject` (default: the path), for
+    damage, for any of the tricks above and for more than `limits` allows.
     """
     import libarchive
 
     subject = subject or (source if isinstance(source, Path) else "archive")
     try:
         with _open(source) as archive:
-            yield from _members(archive, subject, wanted, limits)
+            for entry, member in _members(archive, subject, wanted, limits, on_special):
+                if with_attributes:
+                    yield replace(member, attributes=_attributes(entry))
+                else:
+                    yield member
     except libarchive.ArchiveError as error:
         raise FormatError(
             subject, f"damaged or not an archive: {_reason(error)}", hint=_DAMAGED_HINT
@@ -91,6 +103,8 @@ def read_archive(
 def _open(source: Path | bytes) -> AbstractContextManager[Any]:
     import libarchive
 
+    # It warns of names that are not UTF-8; they are taken as they are.
+    logging.getLogger("libarchive").setLevel(logging.ERROR)
     if isinstance(source, Path):
         return libarchive.file_reader(str(source), block_size=_READ_BLOCK_BYTES)
     return libarchive.memory_reader(source)
@@ -101,9 +115,27 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "msg", None) or error).split(" (errno")[0]
 
 
+def _attributes(entry: Any) -> tuple[str, ...]:
+    """Names of extended attributes; the binding gives no access to them."""
+    import libarchive.ffi
+
+    library, pointer = libarchive.ffi.libarchive, entry._entry_p  # noqa: SLF001
+    names = []
+    name, value, size = ctypes.c_char_p(), ctypes.c_void_p(), ctypes.c_size_t()
+    found = (ctypes.byref(name), ctypes.byref(value), ctypes.byref(size))
+    library.archive_entry_xattr_reset(ctypes.c_void_p(pointer))
+    while library.archive_entry_xattr_next(ctypes.c_void_p(pointer), *found) == 0:
+        names.append(_text(name.value))
+    return tuple(sorted(names))
+
+
 def _members(
-    archive: Any, subject: object, wanted: Callable[[str], bool], limits: Limits
-) -> Iterator[ArchiveMember]:
+    archive: Any,
+    subject: object,
+    wanted: Callable[[str], bool],
+    limits: Limits,
+    on_special: Callable[[str, str], None] | None,
+) -> Iterator[tuple[Any, ArchiveMember]]:
     guard = LinkGuard(subject)
     files: set[str] = set()
     total_bytes = 0
@@ -111,6 +143,9 @@ def _members(
         if count > limits.members:
             raise _too_much(subject, f"more than {limits.members} members")
         name = check_member_name(_text(entry.pathname), subject=subject)
+        if on_special is not None and entry.filetype in _SPECIAL_KINDS and not entry.islnk:
+            on_special(name, _SPECIAL_KINDS[entry.filetype])
+            continue
         kind = _kind_of(entry, name, subject)
         guard.admit(name, is_link=kind == "symlink")
         target = _target_of(entry, kind, files, subject)
@@ -123,7 +158,7 @@ def _members(
             if wanted(name):
                 data = _content(entry, name, subject, limits)
                 total_bytes += max(0, len(data) - size_bytes)
-        yield ArchiveMember(
+        member = ArchiveMember(
             name=name,
             kind=kind,
             mode=entry.mode & 0o7777,
@@ -133,6 +168,7 @@ def _members(
             target=target,
             data=data,
         )
+        yield entry, member
 
 
 def _text(name: str | bytes | None) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,37 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory with its parents, each name of which survives a power cut."""
+    missing = []
+    while not directory.is_dir():
+        missing.append(directory)
+        directory = directory.parent
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        fsync_directory(path.parent)
+
+
+def _fsync_directories(top: Path) -> None:
+    """Make every name below `top` survive a power cut."""
+    for directory in directories_below(top):
+        fsync_directory(directory)
+
+
+def directories_below(top: Path) -> Iterator[Path]:
+    """`top` and every directory below it, links to directories left out.
+
+    As os.walk, which asks of every link whether it leads to a directory: a netboot tree is
+    nearly nothing but links.
+    """
+    pending = [str(top)]
+    while pending:
+        directory = pending.pop()
+        yield Path(directory)
+        with os.scandir(directory) as entries:
+            pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
 @contextmanager
 def replacing_file(target: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[Path]:
     """Yield the path of an empty new file; on success it becomes `target`.
@@ -43,7 +75,10 @@ def replacing_file(target: Path, *, mode: int = 0o644, durable: bool = True) -> 
     place. `mode` is the final mode whatever the umask. `durable=False` skips fsync, for
     caches that can be made again.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if durable:
+        make_directory(target.parent)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
     partial = _sibling(target)
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
@@ -62,6 +97,30 @@ def replacing_file(target: Path, *, mode: int = 0o644, durable: bool = True) -> 
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def renamed_for_a_while(target: Path) -> Iterator[Path]:
+    """Yield another name of the file `target`, for the body to change it in place.
+
+    It has its own name again afterwards, durably if the body succeeded; if it did not, the
+    body must have put the file back as it was. A kill leaves it as a `.partial` sibling, so
+    this is for files that can be made again, and that nothing else is made of meanwhile.
+    """
+    partial = _sibling(target)
+    os.rename(target, partial)
+    try:
+        # First of all, or a power cut could find changed bytes in a file that looks untouched.
+        fsync_directory(target.parent)
+        yield partial
+        descriptor = os.open(partial, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.rename(partial, target)
+    fsync_directory(target.parent)
+
+
 def write_file(target: Path, content: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
     """Replace `target` by `content` in one step."""
     with replacing_file(target, mode=mode, durable=durable) as partial, open(partial, "wb") as out:
@@ -69,24 +128,29 @@ def write_file(target: Path, content: bytes, *, mode: int = 0o644, durable: bool
 
 
 @contextmanager
-def replacing_directory(target: Path) -> Iterator[Path]:
+def replacing_directory(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield an empty directory; on success it becomes `target`.
 
     A directory cannot be renamed over a full one, so an old `target` is moved aside
     first and removed last; a kill between the two renames leaves it as a `.partial`
-    sibling. Callers that need a target at every instant publish through a link.
+    sibling. Callers that need a target at every instant publish through a link. Names in
+    it survive a power cut; content does if it was written by the functions of this module.
+    `durable=False` skips the flushes, for what can be made again.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(target.parent)
     partial = _sibling(target)
     partial.mkdir(mode=0o755)
     retired = None
     try:
         yield partial
+        if durable:
+            _fsync_directories(partial)
         if target.exists():
             retired = _sibling(target)
             os.rename(target, retired)
         os.rename(partial, target)
-        fsync_directory(target.parent)
+        if durable:
+            fsync_directory(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if retired is not None:
@@ -95,7 +159,7 @@ def replacing_directory(target: Path) -> Iterator[Path]:
 
 def replace_link(link: Path, destination: str) -> None:
     """Point the symbolic link `link` at `destination` with one rename(2)."""
-    link.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(link.parent)
     partial = _sibling(link)
     try:
         os.symlink(destination, partial)
@@ -105,10 +169,23 @@ def replace_link(link: Path, destination: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def collect_partials(directory: Path) -> list[Path]:
+def keep_temporary_files_in(directory: Path) -> None:
+    """Send the temporary files of `tempfile` there, after removing what is there.
+
+    What a killed run leaves in /tmp nobody removes for it. As `collect_partials`, only for
+    whoever holds the run's lock.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    make_directory(directory)
+    tempfile.tempdir = str(directory)
+
+
+def collect_partials(directory: Path, *, whole: Path | None = None) -> list[Path]:
     """Remove what killed writers left below `directory`; return what was removed.
 
-    Only to be called while no writer runs (the caller holds the run's lock).
+    What stands in the directory `whole` is complete: only names in it are looked at, for there
+    may be a hundred thousand below. Only to be called while no writer runs (the caller holds
+    the run's lock).
     """
     removed = []
     for parent, directories, files in os.walk(directory):
@@ -121,4 +198,6 @@ def collect_partials(directory: Path) -> list[Path]:
                 else:
                     path.unlink(missing_ok=True)
                 removed.append(path)
+        if whole is not None and parent == str(whole):
+            directories.clear()
     return removed

@@ -75,31 +75,32 @@ def remembered_sha256(path: Path, memory: DigestMemory, status: os.stat_result) 
         return known
     digest = sha256_of(path)
     # The reading counts for `identity` only if the file still has it.
-    settled = time.time_ns() - max(identity.ctime_ns, identity.mtime_ns) > _UNSETTLED_NS
-    if settled and Identity.of(os.stat(path)) == identity:
+    if is_settled(status) and Identity.of(os.stat(path)) == identity:
         memory.remember(str(path), identity, digest)
     return digest
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """True when another write to the file would show in its times, by any clock's tick."""
+    return time.time_ns() - max(status.st_ctime_ns, status.st_mtime_ns) > _UNSETTLED_NS
 
 
 def describe_file(path: Path, memory: DigestMemory) -> str:
     """One line that changes whenever content, type, mode, owner or link target change.
 
     Follows no link: a symbolic link is described by its own target text, and, where it
-    leads to a regular file, by that file too. Returns `missing` for nothing there.
+    leads to a regular file, by that file too. Returns `missing` for nothing there, and says
+    `unreadable` where a digest cannot be had: whoever reads the file will say why.
     """
     try:
         status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            return f"link -> {os.readlink(path)} ({_describe_link_end(path, memory)})"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
-    mode = status.st_mode
-    owner = f"{stat.S_IMODE(mode):04o} {status.st_uid}:{status.st_gid}"
-    if stat.S_ISREG(mode):
-        return f"file {owner} {remembered_sha256(path, memory, status)}"
-    if stat.S_ISLNK(mode):
-        return f"link -> {os.readlink(path)} ({_describe_link_end(path, memory)})"
-    if stat.S_ISDIR(mode):
-        return f"directory {owner}"
-    return f"special {stat.filemode(mode)} {owner}"
+    except OSError as error:
+        return f"unreadable ({error.strerror})"
+    return _describe(path, status, memory)
 
 
 def _describe_link_end(path: Path, memory: DigestMemory) -> str:
@@ -107,9 +108,20 @@ def _describe_link_end(path: Path, memory: DigestMemory) -> str:
         status = os.stat(path)
     except OSError:
         return "dangling"
-    if stat.S_ISREG(status.st_mode):
-        return remembered_sha256(path, memory, status)
-    return "directory" if stat.S_ISDIR(status.st_mode) else "special"
+    return _describe(path, status, memory)
+
+
+def _describe(path: Path, status: os.stat_result, memory: DigestMemory) -> str:
+    mode = status.st_mode
+    owner = f"{stat.S_IMODE(mode):04o} {status.st_uid}:{status.st_gid}"
+    if stat.S_ISDIR(mode):
+        return f"directory {owner}"
+    if not stat.S_ISREG(mode):
+        return f"special {stat.filemode(mode)} {owner}"
+    try:
+        return f"file {owner} {remembered_sha256(path, memory, status)}"
+    except OSError as error:  # also: gone since
+        return f"unreadable {owner} ({error.strerror})"
 
 
 def describe_tree(root: Path, memory: DigestMemory) -> Iterator[tuple[str, str]]:
@@ -128,6 +140,9 @@ def _describe_below(
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield f"{prefix}*", f"unreadable ({error.strerror})"
         return
     for entry in entries:
         name = f"{prefix}{entry.name}"

@@ -28,6 +28,7 @@ class Found:
 
     package: str
     entry: ApkEntry
+    version: str = ""
 
 
 class ReleasePackages:
@@ -37,6 +38,15 @@ class ReleasePackages:
         self._iso = iso
         self._facts_path = facts
         self._cache = cache
+
+    @property
+    def on_medium(self) -> tuple[IndexRecord, ...]:
+        """What the index lists and the medium really carries, in the order of the index."""
+        return tuple(record for record in self._records if record.file_name in self._files)
+
+    def open(self, record: IndexRecord) -> Apk:
+        """The package that an index record is about."""
+        return self._package(record.file_name)
 
     def find(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, list[Found]]:
         """For each label in `wanted`, what the first package with a match to its globs has.
@@ -58,6 +68,15 @@ class ReleasePackages:
                     found[label] = self._take(record, sorted(matches))
                     del missing[label]
         return found
+
+    def file_of(self, package: str, path: str) -> Found | None:
+        """The file `path` of the package of this name, if both are there."""
+        for record in self._records:
+            if record.info.name == package and record.file_name in self._files:
+                for entry in self._package(record.file_name).entries:
+                    if entry.name == path and entry.kind == "file":
+                        return Found(package=package, entry=entry, version=record.info.version)
+        return None
 
     @cached_property
     def _facts(self) -> ReleaseFacts:
@@ -86,9 +105,8 @@ class ReleasePackages:
         def is_likely(record: IndexRecord) -> bool:
             return any(provided.partition("=")[0] in promises for provided in record.info.provides)
 
-        on_medium = [record for record in self._records if record.file_name in self._files]
         yield from sorted(
-            on_medium,
+            self.on_medium,
             key=lambda record: (not is_likely(record), record.file_size_bytes, record.file_name),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,16 @@ class StepRecord:
 class State:
     """The state file, opened; also the DigestMemory of files.digest."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, *, only_looks: bool = False) -> None:
+        """`only_looks` changes nothing on the disk; what is recorded or remembered is lost."""
         self.path = path
+        self._is_read_only = only_looks
+        if not only_looks:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = self._open()
+            self._connection = self._open_to_look() if only_looks else self._open()
+        except sqlite3.OperationalError as error:  # the disk's trouble, not the file's
+            self._connection = self._open_to_read(error)
         except sqlite3.DatabaseError as error:
             raise PublishError(
                 path,
@@ -66,6 +72,37 @@ class State:
                 + _SCHEMA
                 + f"pragma user_version={_LAYOUT_VERSION};"
             )
+        return connection
+
+    def _open_to_look(self) -> sqlite3.Connection:
+        # While a run is going on, or was killed, there is news in the WAL file; otherwise
+        # the file alone holds everything, and nothing beside it need be made to share it.
+        news = self.path.with_name(f"{self.path.name}-wal")
+        mode = "mode=ro" if news.exists() and news.stat().st_size else "immutable=1"
+        if self.path.exists():
+            where = f"{self.path.absolute().as_uri()}?{mode}"
+            connection = sqlite3.connect(where, uri=True, isolation_level=None)
+            if connection.execute("pragma user_version").fetchone()[0] == _LAYOUT_VERSION:
+                return connection
+            connection.close()
+        empty = sqlite3.connect(":memory:", isolation_level=None)
+        empty.executescript(_SCHEMA)
+        return empty
+
+    def _open_to_read(self, trouble: sqlite3.OperationalError) -> sqlite3.Connection:
+        """For a full or read-only disk, where WAL mode cannot make its index.
+
+        What is recorded is all that a run needs that has nothing to do. What a killed run
+        left in the WAL file is not seen: its steps then look as if they were not done.
+        """
+        self._is_read_only = True
+        if not self.path.exists():
+            raise trouble
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None
+        )
+        if connection.execute("pragma user_version").fetchone()[0] != _LAYOUT_VERSION:
+            raise trouble
         return connection
 
     def close(self) -> None:
@@ -94,13 +131,25 @@ class State:
 
     def save_digests(self) -> None:
         """Write remembered digests in one transaction."""
-        if not self._fresh:
+        if not self._fresh or self._is_read_only:
             return
         rows = [(path, *row) for path, row in self._fresh.items()]
-        self._connection.execute("begin immediate")
-        self._connection.executemany("insert or replace into digest values (?,?,?,?,?,?,?)", rows)
-        self._connection.execute("commit")
+        try:
+            self._connection.execute("begin immediate")
+            self._connection.executemany(
+                "insert or replace into digest values (?,?,?,?,?,?,?)", rows
+            )
+            self._connection.execute("commit")
+        except sqlite3.OperationalError:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            raise
         self._fresh.clear()
+
+    def save_digests_if_possible(self) -> None:
+        """As `save_digests`; where the disk refuses, the next run reads those files again."""
+        with suppress(sqlite3.OperationalError):
+            self.save_digests()
 
     # -- steps -----------------------------------------------------------------------
 
@@ -137,6 +186,8 @@ class State:
 
     def write_note(self, subject: str, identity: str, value: str) -> None:
         """Note `value` about `subject` as long as it has this identity."""
+        if self._is_read_only:
+            return
         self._connection.execute(
             "insert or replace into note values (?,?,?)", (subject, identity, value)
         )

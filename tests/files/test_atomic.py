@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import sys
 from pathlib import Path
@@ -112,7 +111,7 @@ def test_a_killed_writer_leaves_the_old_target_and_a_partial_to_collect(tmp_path
     target.write_bytes(b"old")
     with pytest.raises(ToolFailed) as failure:
         run_program([Path(sys.executable), "-c", KILLED_WRITER, target, kind], cwd=checkout)
-    assert f"exit status {-signal.SIGKILL}" in str(failure.value)
+    assert "ended by signal 9 (Killed)" in str(failure.value)
     assert target.read_bytes() == b"old"
     (leaked,) = (path for path in tmp_path.iterdir() if path != target)
     assert leaked.name.startswith(".target.")
@@ -135,6 +134,29 @@ def test_collecting_touches_nothing_else(tmp_path):
     assert sorted(path.name for path in removed) == [".link.123456.partial", ".x.123456.partial"]
     assert names(tmp_path) == [".hidden", "deep", "elsewhere", "kept.partial"]
     assert names(tmp_path / "deep") == []
+
+
+def test_what_is_whole_is_not_looked_through(tmp_path):
+    whole = tmp_path / "generations"
+    (whole / "one/deep").mkdir(parents=True)
+    (whole / "one/deep/.x.123456.partial").write_bytes(b"")
+    (whole / ".two.123456.partial/deep").mkdir(parents=True)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/.y.123456.partial").write_bytes(b"")
+    removed = collect_partials(tmp_path, whole=whole)
+    assert sorted(path.name for path in removed) == [".two.123456.partial", ".y.123456.partial"]
+    assert names(whole / "one/deep") == [".x.123456.partial"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_directory_is_flushed_unless_it_can_be_made_again(tmp_path, monkeypatch, durable):
+    flushed = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: (flushed.append(number), real(number)))
+    with replacing_directory(tmp_path / "tree", durable=durable) as partial:
+        (partial / "below").mkdir()
+    assert names(tmp_path / "tree") == ["below"]
+    assert bool(flushed) is durable
 
 
 def test_a_directory_takes_the_place_of_a_full_one(tmp_path):
