@@ -16,6 +16,7 @@ from pathlib import Path
 from bootsmith.errors import SourceError
 from bootsmith.files.atomic import write_file
 from bootsmith.files.deb import parse_stanza
+from bootsmith.files.storage_errors import said_storage_error
 from bootsmith.tools.run import run_program, running_program
 
 SYSTEM_LISTS = Path("/var/lib/apt/lists")
@@ -63,14 +64,15 @@ def update_lists(state: Path) -> None:
     """Bring the package lists up to date, as far as the mirrors can be reached.
 
     A source that cannot be had is apt's warning, not our error: whether the lists that
-    stand are good enough shows when a package is asked for.
+    stand are good enough shows when a package is asked for. Raises PublishError for a full disk.
     """
-    run_program(
+    completed = run_program(
         ["apt-get", *_options(state), "--quiet", "update"],
         environment=_proxies(),
         accepted_statuses=(0, 100),
         needed_by=_NEEDED_BY,
     )
+    _refuse_full_disk(completed.text + completed.stderr.decode("utf-8", "replace"), state)
 
 
 def show_packages(state: Path, names: Sequence[str], *, every_version: bool) -> list[Stanza]:
@@ -103,7 +105,8 @@ def download_packages(
 ) -> None:
     """Download packages, each given as `name=version`, into `directory`, all or error.
 
-    `progress` is called now and then with the bytes that are there. Raises SourceError.
+    `progress` is called now and then with the bytes that are there. Raises SourceError, or
+    PublishError for a full disk.
     """
     log = state / "log" / "download.log"
     log.unlink(missing_ok=True)
@@ -119,14 +122,20 @@ def download_packages(
                 progress(_directory_bytes(directory))
             time.sleep(_POLL_SECONDS)
     if process.returncode != 0:
-        complaints = [
-            line for line in log.read_text("utf-8", "replace").splitlines() if line[:2] == "E:"
-        ]
+        said = log.read_text("utf-8", "replace")
+        _refuse_full_disk(said, directory)
+        complaints = [line for line in said.splitlines() if line[:2] == "E:"]
         raise SourceError(
             "apt-get download",
             "could not download all packages:\n    " + "\n    ".join(complaints[:5]),
             hint=_NETWORK_HINT,
         )
+
+
+def _refuse_full_disk(said: str, directory: Path) -> None:
+    error = said_storage_error(said, directory)
+    if error is not None:
+        raise error
 
 
 def _options(state: Path) -> list[str]:

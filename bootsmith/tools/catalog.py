@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootsmith.errors import FormatError, ToolFailed, ToolMissing
-from bootsmith.files.atomic import write_file
+from bootsmith.files.atomic import PARTIAL_SUFFIX, write_file
+from bootsmith.files.digest import is_settled
 from bootsmith.tools.run import PROGRAM_PATH, run_program
 
 DEBIAN_PACKAGES = Path(__file__).with_name("debian-packages.txt")
@@ -179,25 +180,98 @@ def installed_debian_versions(names: Sequence[str]) -> dict[str, str]:
 def program_version(program: str) -> str | None:
     """What tells two builds of a program apart, for step keys: "1:4.5.1-1 3f2a90c1d2e4".
 
-    The version is Debian's where the program is one of its packages, followed by the
-    first 12 hex digits of the file's sha256: a rebuilt or hand-made program changes the
-    key even if it calls itself the same. None if there is no such program. `program` may
-    be the absolute path of a data file. Cached per machine by the file's identity.
+    The version is Debian's where the program is one of its packages, followed by the first
+    12 hex digits of a sha256 over the program and the shared libraries it loads: a rebuilt
+    program, a hand-made one or another liblzma changes the key even if `--version` says the
+    same. None if there is no such program. `program` may be the absolute path of a data file
+    or of a directory of them. Cached per machine by the identity of every file that counts.
     """
     path = shutil.which(program, path=PROGRAM_PATH) if "/" not in program else program
-    try:
-        found = os.stat(path) if path else None
-    except FileNotFoundError:
-        found = None
-    if path is None or found is None:
+    if path is None or not os.path.exists(path):
         return None
-    identity = [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
     known = _version_cache().get(path)
-    if known is not None and known[0] == identity:
-        return known[1]
-    version = _examined_version(program, path)
-    _remember_version(path, identity, version)
+    if known is not None and _identity(path, known.libraries) == known.identity:
+        return known.version
+    libraries = _libraries_of(path)
+    identity = _identity(path, libraries)
+    version = _examined_version(program, path, libraries)
+    if identity is not None and identity == _identity(path, libraries):
+        _remember(path, _Known(libraries=libraries, identity=identity, version=version))
     return version
+
+
+def files_of_program(program: str) -> list[str]:
+    """Every file behind `program_version`, and the directories where it would be found first."""
+    if "/" in program:
+        path, places = program, []
+    else:
+        path = shutil.which(program, path=PROGRAM_PATH) or ""
+        places = PROGRAM_PATH.split(":")
+        if path:
+            places = places[: places.index(os.path.dirname(path))]
+    if not path or not os.path.exists(path):
+        return [*places, *([path] if path else [])]
+    known = _version_cache().get(path)
+    libraries = known.libraries if known is not None else _libraries_of(path)
+    return [*places, path, *_parts_of(path), *libraries, _LINKER_CACHE]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What was found out about a program; holds while `identity` does."""
+
+    libraries: tuple[str, ...]
+    identity: str
+    version: str
+
+
+def _parts_of(path: str) -> list[str]:
+    """The file itself, or every file in a directory."""
+    if not os.path.isdir(path):
+        return [path]
+    with os.scandir(path) as found:
+        return sorted(entry.path for entry in found if entry.is_file())
+
+
+def _identity(path: str, libraries: Sequence[str]) -> str | None:
+    """A digest of what stat(2) says of all files that count.
+
+    None if one is gone, or changed so lately that another change might not show.
+    """
+    lines = []
+    # Where libraries are found: another one may come to stand for the same name.
+    search = [_LINKER_CACHE] if libraries and os.path.exists(_LINKER_CACHE) else []
+    try:
+        for part in (*_parts_of(path), *libraries, *search):
+            found = os.stat(part)
+            if not is_settled(found):
+                return None
+            lines.append(
+                f"{part} {found.st_dev} {found.st_ino} {found.st_size} "
+                f"{found.st_mtime_ns} {found.st_ctime_ns}"
+            )
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+_LINKER_CACHE = "/etc/ld.so.cache"
+# The C library is not counted: its updates within a Debian release change no program's
+# output, and each would rebuild everything.
+_C_LIBRARY = re.compile(r"(?:ld-linux|lib(?:c|m|dl|rt|pthread|resolv))[-.]")
+
+
+def _libraries_of(path: str) -> tuple[str, ...]:
+    """Paths of the shared libraries that a program loads, those of libraries included."""
+    if os.path.isdir(path):
+        return ()
+    try:
+        said = run_program(["ldd", path], accepted_statuses=(0, 1)).text  # 1: loads none
+    except (ToolMissing, ToolFailed):
+        return ()
+    found = re.findall(r"(?:=>|^)\s*(/\S+) \(0x", said, flags=re.MULTILINE)
+    names = {name for name in found if not _C_LIBRARY.match(os.path.basename(name))}
+    return tuple(sorted(names))
 
 
 def cache_directory() -> Path:
@@ -207,37 +281,49 @@ def cache_directory() -> Path:
     return base / "bootsmith"
 
 
-def _examined_version(program: str, path: str) -> str:
-    with open(path, "rb") as program_file:
-        digest = hashlib.file_digest(program_file, "sha256").hexdigest()[:12]
+def _examined_version(program: str, path: str, libraries: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for part in (*_parts_of(path), *libraries):
+        with open(part, "rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+        digest.update(os.path.basename(part).encode())
+    short = digest.hexdigest()[:12]
     package = package_of(program)
     if package is None or path.startswith("/usr/local/"):
-        return digest
+        return short
     installed = installed_debian_versions([package.name]).get(package.name)
-    return f"{installed} {digest}" if installed else digest
+    return f"{installed} {short}" if installed else short
 
 
 @functools.cache
-def _version_cache() -> dict[str, tuple[list[int], str]]:
-    """Path to (identity, version); read once a process, empty if unreadable."""
+def _version_cache() -> dict[str, _Known]:
+    """What is remembered, by path; read once a process, empty if unreadable."""
     try:
         return {
-            path: (identity, version)
-            for path, (identity, version) in json.loads(
+            path: _Known(
+                libraries=tuple(known["libraries"]),
+                identity=known["identity"],
+                version=known["version"],
+            )
+            for path, known in json.loads(
                 (cache_directory() / "programs.json").read_text("utf-8")
             ).items()
         }
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return {}  # a cache that cannot be read is an empty one
 
 
-def _remember_version(path: str, identity: list[int], version: str) -> None:
+def _remember(path: str, known: _Known) -> None:
     cache = _version_cache()
-    cache[path] = (identity, version)
+    cache[path] = known
+    document = {name: vars(entry) for name, entry in cache.items()}
     try:
+        # What a process left that was killed here; another's, at work now, does without.
+        for partial in cache_directory().glob(f".programs.json.*{PARTIAL_SUFFIX}"):
+            partial.unlink()
         write_file(
             cache_directory() / "programs.json",
-            json.dumps(cache, indent=1, sort_keys=True).encode(),
+            json.dumps(document, indent=1, sort_keys=True).encode(),
             durable=False,
         )
     except (OSError, RuntimeError):

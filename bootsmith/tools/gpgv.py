@@ -77,5 +77,9 @@ def binary_keyring(keyring: Path) -> bytes:
         try:
             keys += base64.b64decode(text, validate=True)
         except binascii.Error as error:
-            raise FormatError(keyring, f"damaged armor in the keyring ({error})") from None
+            raise FormatError(
+                keyring,
+                f"damaged armor in the keyring ({error})",
+                hint="get the keyring again from where its owner publishes it",
+            ) from None
     return keys

@@ -28,6 +28,20 @@ MEDIUM_MODULES = (
     # for someone at the prompt
     "echo", "test", "true", "ls", "cat", "help", "reboot", "halt",
 )  # fmt: skip
+NETWORK_MODULES = (
+    # the card that the firmware started from, and both protocols
+    "efinet", "net", "tftp", "http",
+    # who this machine is
+    "normal", "configfile", "regexp", "test",
+    # booting, and beginning again
+    "linux", "gzio", "sleep", "reboot", "minicmd",
+    # the machine's own disk
+    "search", "search_fs_file", "part_msdos", "part_gpt", "fat", "chain",
+    # screens: the kernel inherits the one that is set
+    "all_video", "efi_gop", "efi_uga", "serial", "terminal",
+    # for someone at the prompt
+    "echo", "true", "ls", "cat", "help", "halt",
+)  # fmt: skip
 
 
 def build_grub_image(

@@ -7,9 +7,16 @@ from pathlib import Path
 from bootsmith.files.atomic import replacing_file
 from bootsmith.tools.run import run_program
 
+_COMPRESSORS = {
+    "gzip": ("-comp", "gzip"),
+    "xz": ("-comp", "xz"),
+    # Level 9 takes a twelfth of the time of xz; higher ones gain little.
+    "zstd": ("-comp", "zstd", "-Xcompression-level", "9"),
+}
 
-def make_squashfs(source: Path, output: Path) -> None:
-    """Pack the directory `source` into `output`: zstd, default block size, all owned by root.
+
+def make_squashfs(source: Path, output: Path, *, compression: str = "zstd") -> None:
+    """Pack the directory `source` into `output`: default block size, all owned by root.
 
     Names, modes and contents decide the bytes; times are 0 (SOURCE_DATE_EPOCH of our
     environment, which also forbids giving mksquashfs its own time options). Source of the
@@ -22,10 +29,7 @@ def make_squashfs(source: Path, output: Path) -> None:
                 "mksquashfs",
                 source,
                 partial,
-                "-comp",
-                "zstd",
-                "-Xcompression-level",
-                "9",  # a twelfth of the time of xz; higher levels gain little
+                *_COMPRESSORS[compression],
                 "-all-root",  # who builds must not show
                 "-no-xattrs",  # nor what the builder's filesystem adds
                 "-noappend",  # the file exists: it is the empty one that will be renamed
@@ -33,5 +37,5 @@ def make_squashfs(source: Path, output: Path) -> None:
                 "-no-progress",
                 "-quiet",
             ],
-            needed_by="the stand-in builder, to pack its modloops",
+            needed_by="the builders, to pack modloops",
         )

@@ -1,7 +1,6 @@
 """QEMU: a machine as a value, and the command that runs it.
 
-`Machine` says what the machine is; `qemu_argv` is pure and turns it into an argv. Whoever
-runs it puts `bound_to_us` in front, so that the guest dies with us whatever kills us.
+`Machine` says what the machine is; `qemu_argv` is pure and turns it into an argv.
 
 Two serial ports are wired. The first is the guest's console. The second, if asked for,
 gets what the BIOS and boot loaders put on the VGA screen: SeaBIOS copies its text screen
@@ -24,6 +23,7 @@ PROGRAM = "qemu-system-x86_64"
 # Debian's ovmf: the build without Secure Boot, which needs no system management mode.
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+_OVMF_SWITCH = "opt/org.tianocore"
 # The second PC serial port, as a little-endian number: what etc/sercon-port holds.
 SCREEN_PORT = (0x2F8).to_bytes(2, "little")
 
@@ -73,6 +73,24 @@ class UserNic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TapNic:
+    """A network card on a wire of the host: the end of a bridge that tools/unshare.py lays.
+
+    With an option ROM, which is iPXE, the card boots by that; without one the firmware must
+    know the card and boot from the network by itself, as OVMF does.
+    """
+
+    tap: str
+    mac: str
+    model: str = "virtio-net-pci"
+    boot_index: int | None = None
+    option_rom: bool = True
+
+
+NetworkBoot = Literal["pxe", "http"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """One machine. `console` None puts the first serial port on the caller's terminal."""
 
@@ -82,7 +100,9 @@ class Machine:
     firmware: Firmware = "bios"
     drives: Sequence[Drive | BlankDrive] = ()
     kernel: DirectKernel | None = None
-    nics: Sequence[UserNic] = ()
+    nics: Sequence[UserNic | TapNic] = ()
+    network_boot: NetworkBoot = "pxe"
+    """What UEFI firmware tries on its network cards."""
     smbios_system: Mapping[str, str] = field(default_factory=dict)
     """Strings of SMBIOS type 1, as `{"serial": "…"}`: /sys/class/dmi/id/product_serial."""
     console: Path | None = None
@@ -101,7 +121,7 @@ def qemu_argv(machine: Machine) -> list[str]:
         "-no-user-config",
         "-nodefaults",
         *("-machine", f"q35,accel={machine.accelerator}"),
-        *(("-cpu", "host") if machine.accelerator == "kvm" else ()),
+        *processor_words(machine.accelerator),
         *("-m", str(machine.memory_mebibytes)),
         *("-smp", str(machine.processors)),
         # A card, since boot loaders and kernels expect one, but no window.
@@ -119,13 +139,9 @@ def qemu_argv(machine: Machine) -> list[str]:
     ]
 
 
-def bound_to_us(argv: Sequence[str]) -> list[str]:
-    """`argv`, killed by the kernel when the thread that starts it ends.
-
-    prctl(2) PR_SET_PDEATHSIG, set by util-linux's setpriv, survives its exec of the
-    program. So a guest cannot be left behind, not even by SIGKILL.
-    """
-    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+def processor_words(accelerator: Literal["tcg", "kvm"]) -> tuple[str, ...]:
+    """The processor of every machine on this accelerator: with KVM all that the host's has."""
+    return ("-cpu", "host") if accelerator == "kvm" else ()
 
 
 def qemu_version() -> str:
@@ -155,7 +171,13 @@ def _firmware_words(machine: Machine) -> list[str]:
     # do not reach the next, and the command can be replayed.
     code = f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"
     variables = f"if=pflash,unit=1,format=raw,snapshot=on,file={OVMF_VARIABLES}"
-    return ["-drive", code, "-drive", variables]
+    words = ["-drive", code, "-drive", variables]
+    if any(isinstance(nic, TapNic) for nic in machine.nics):
+        # OVMF tries PXE and HTTP boot in turn, each by IPv4 and IPv6 (edk2 OvmfPkg/README).
+        words += ["-fw_cfg", f"name={_OVMF_SWITCH}/IPv6PXESupport,string=n"]
+        if machine.network_boot == "http":
+            words += ["-fw_cfg", f"name={_OVMF_SWITCH}/IPv4PXESupport,string=n"]
+    return words
 
 
 def _serial_words(machine: Machine) -> list[str]:
@@ -220,12 +242,22 @@ def _kernel_words(kernel: DirectKernel | None) -> list[str]:
     ]
 
 
-def _nic_words(nics: Sequence[UserNic]) -> list[str]:
+def _nic_words(nics: Sequence[UserNic | TapNic]) -> list[str]:
     words = []
     for number, nic in enumerate(nics):
-        restrict = "on" if nic.isolated else "off"
-        words += ["-netdev", f"user,id=net{number},restrict={restrict}"]
-        words += ["-device", f"{nic.model},netdev=net{number},romfile="]
+        device = f"{nic.model},netdev=net{number}"
+        if isinstance(nic, UserNic):
+            restrict = "on" if nic.isolated else "off"
+            words += ["-netdev", f"user,id=net{number},restrict={restrict}"]
+            device += ",romfile="
+        else:
+            # No scripts: whoever made the tap has joined it to its bridge.
+            backing = f"tap,id=net{number},ifname={nic.tap},script=no,downscript=no"
+            words += ["-netdev", backing]
+            device += f",mac={nic.mac}"
+            device += "" if nic.boot_index is None else f",bootindex={nic.boot_index}"
+            device += "" if nic.option_rom else ",romfile="
+        words += ["-device", device]
     return words
 
 

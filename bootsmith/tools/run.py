@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,19 @@ from bootsmith.errors import ToolFailed, ToolMissing
 
 # Debian keeps mkfs.vfat, depmod, sfdisk and others where a user's PATH does not look.
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+RunningProgram = subprocess.Popen
+"""What `running_program` gives: its `pid`, `poll()` for its status if it has ended, `wait()`."""
 _SHOWN_BYTES = 4000
+_DISK_IS_FULL = b"No space left on device"  # as strerror(3) says it without a locale
+# The kernel kills the program when the thread that started it ends, so not even SIGKILL of
+# ours leaves one behind (prctl PR_SET_PDEATHSIG; it survives the exec of the program). Whoever
+# was killed before the kernel knew of that is no longer the parent: the shell looks, and
+# takes back what shells add to an environment.
+_BOUND_TO_US = ("setpriv", "--pdeathsig", "KILL", "--")
+_WHILE_WE_LIVE = ("/bin/sh", "-c", '[ "$PPID" = "$0" ] && unset PWD OLDPWD SHLVL _ && exec "$@"')
+# Names of further variables that programs get of the caller's environment. `doit reproduce`
+# sets it, to show them the date that it shows us; nobody else does.
+_ALSO_PASSED = "BOOTSMITH_PROGRAMS_SEE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +43,8 @@ class Completed:
 
     stdout: bytes
     stderr: bytes
+    status: int = 0
+    """Not 0 only where the caller accepts others."""
 
     @property
     def text(self) -> str:
@@ -46,8 +61,11 @@ def program_environment(extra: Mapping[str, str] | None = None) -> dict[str, str
         "TZ": "UTC",
         "HOME": "/nonexistent",
         "SOURCE_DATE_EPOCH": "0",
-        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+        "TMPDIR": tempfile.gettempdir(),
     }
+    for name in os.environ.get(_ALSO_PASSED, "").split():
+        if name in os.environ:
+            environment[name] = os.environ[name]
     for name, value in (extra or {}).items():
         if value == "":
             environment.pop(name, None)
@@ -77,6 +95,11 @@ def replay_line(argv: Sequence[str], *, cwd: Path | None = None) -> str:
     return f"cd {shlex.quote(str(cwd))} && {line}" if cwd else line
 
 
+def _bound_to_us(command: Sequence[str]) -> list[str]:
+    setpriv = find_program(_BOUND_TO_US[0])
+    return [setpriv, *_BOUND_TO_US[1:], *_WHILE_WE_LIVE, str(os.getpid()), *command]
+
+
 def run_program(
     argv: Sequence[str | Path],
     *,
@@ -97,7 +120,7 @@ def run_program(
     words = [str(word) for word in argv]
     command = [find_program(words[0], needed_by=needed_by), *words[1:]]
     process = subprocess.Popen(
-        command,
+        _bound_to_us(command),
         stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -118,12 +141,26 @@ def run_program(
         _kill_group(process)
         raise
     if process.returncode not in accepted_statuses:
+        if hint is None and _DISK_IS_FULL in stderr + stdout:
+            hint = "free some room, then run doit again"
         raise ToolFailed(
             words[0],
-            f"exit status {process.returncode}\n{_tail(stderr or stdout)}",
+            f"{_ending(process.returncode)}\n{_tail(stderr or stdout)}".rstrip(),
             hint=f"{hint + '; ' if hint else ''}replay: {replay_line(command, cwd=cwd)}",
         )
-    return Completed(stdout=stdout, stderr=stderr)
+    return Completed(stdout=stdout, stderr=stderr, status=process.returncode)
+
+
+def run_on_terminal(argv: Sequence[str | Path], *, needed_by: str | None = None) -> int:
+    """Give a program the caller's terminal until it ends; its status, negative for a signal.
+
+    Its environment is built as for others, and TERM besides.
+    """
+    words = [str(word) for word in argv]
+    command = [find_program(words[0], needed_by=needed_by), *words[1:]]
+    environment = program_environment({"TERM": os.environ.get("TERM", "dumb")})
+    # The same session: a terminal's keys reach only those of its own.
+    return subprocess.call(_bound_to_us(command), env=environment)
 
 
 @contextmanager
@@ -135,18 +172,20 @@ def running_program(
     environment: Mapping[str, str] | None = None,
     pass_descriptors: Sequence[int] = (),
     needed_by: str | None = None,
+    inside: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen]:
     """A program that runs beside us (a server, a guest) and never outlives the block.
 
-    Output of both streams goes to `log`. On the way out the process group gets SIGTERM,
+    Output of both streams goes to `log`. `inside` is a command that becomes the one behind
+    it, somewhere else (see tools/unshare.py). On the way out the process group gets SIGTERM,
     after five seconds SIGKILL.
     """
     words = [str(word) for word in argv]
-    command = [find_program(words[0], needed_by=needed_by), *words[1:]]
+    command = [*inside, find_program(words[0], needed_by=needed_by), *words[1:]]
     output = open(log, "ab") if log else None
     try:
         process = subprocess.Popen(
-            command,
+            _bound_to_us(command),
             stdin=subprocess.DEVNULL,
             stdout=output or subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
@@ -183,6 +222,12 @@ def _kill_group(process: subprocess.Popen) -> None:
     for stream in (process.stdout, process.stderr, process.stdin):
         if stream is not None:
             stream.close()
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    return f"ended by signal {-status} ({signal.strsignal(-status)})"
 
 
 def _tail(output: bytes) -> str:

@@ -97,7 +97,14 @@ allow_services() {
 }
 
 switch_off_services() {
-    for service in $unwanted; do as_root update-rc.d "$service" disable </dev/null; done
+    for service in $unwanted; do
+        # update-rc.d knows only what has an init script; without systemctl nothing starts units.
+        if [ -e "/etc/init.d/$service" ]; then
+            as_root update-rc.d "$service" disable </dev/null
+        elif command -v systemctl >/dev/null; then
+            as_root systemctl --quiet disable "$service" </dev/null
+        fi
+    done
 }
 
 # marked_words MARK PACKAGE...: what the list says with MARK of those packages, one a line.
@@ -182,7 +189,7 @@ layer_key() {
 # would install beside .venv.
 install_lock() {
     say "installing the Python packages of requirements/$1.lock"
-    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
+    .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check \
         --progress-bar off --no-user --ignore-installed --no-deps --only-binary :all: \
         --require-hashes --requirement "requirements/$1.lock" ||
         fail "pip could not install what requirements/$1.lock names; its own words are above" \
@@ -196,10 +203,20 @@ make_venv() {
             "apt-get install --reinstall python3-venv, then make setup"
     install_lock build
     # No build isolation: the locked flit_core is there, so no index is asked.
-    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
+    .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check \
         --no-user --no-deps --no-build-isolation --no-index --editable . ||
         fail "pip could not install bootsmith itself; its own words are above" \
             "undo local changes of pyproject.toml, then make setup"
+    # The command answers for itself where nothing changed, before doit is imported: front.py.
+    # Its second line is Python's text and the shell's command: a kernel reads no "#!" line with
+    # a blank in the path, or one that is long.
+    cat >.venv/bin/doit <<EOF
+#!/bin/sh
+"exec" "$PWD/.venv/bin/python" "\$0" "\$@"
+import sys
+from bootsmith.front import main
+sys.exit(main())
+EOF
 }
 
 has_layer() {

@@ -13,8 +13,8 @@ from bootsmith.tools.qemu import (
     DirectKernel,
     Drive,
     Machine,
+    TapNic,
     UserNic,
-    bound_to_us,
     check_firmware,
     qemu_argv,
     qemu_version,
@@ -93,6 +93,31 @@ def test_uefi_gets_its_own_variables_and_kvm_the_host_processor():
     ]
 
 
+def test_a_card_on_a_wire_boots_by_its_rom_or_by_the_firmware():
+    nics = (
+        TapNic(tap="guest0", mac="52:54:01:02:00:07", boot_index=0),
+        TapNic(tap="guest1", mac="52:54:01:02:00:08", model="e1000e", option_rom=False),
+    )
+    card = "virtio-net-pci,netdev=net0,mac=52:54:01:02:00:07,bootindex=0"
+    assert qemu_argv(Machine(nics=nics))[len(ALWAYS) + 2 :] == [
+        *("-netdev", "tap,id=net0,ifname=guest0,script=no,downscript=no", "-device", card),
+        *("-netdev", "tap,id=net1,ifname=guest1,script=no,downscript=no"),
+        *("-device", "e1000e,netdev=net1,mac=52:54:01:02:00:08,romfile="),
+    ]
+
+
+@pytest.mark.parametrize(
+    "network_boot,switched_off",
+    [("pxe", ["IPv6PXESupport"]), ("http", ["IPv6PXESupport", "IPv4PXESupport"])],
+)
+def test_uefi_boots_from_a_wire_as_it_is_told(network_boot, switched_off):
+    nic = TapNic(tap="guest0", mac="52:54:01:02:00:07")
+    argv = qemu_argv(Machine(firmware="ovmf", nics=(nic,), network_boot=network_boot))
+    assert [word for word in argv if word.startswith("name=")] == [
+        f"name=opt/org.tianocore/{switch},string=n" for switch in switched_off
+    ]
+
+
 def test_the_screen_goes_to_the_second_port():
     machine = Machine(
         console=Path("/a,b/console"), screen=Path("/a,b/screen"), screen_port=Path("/a,b/port")
@@ -103,10 +128,6 @@ def test_the_screen_goes_to_the_second_port():
         *("-chardev", "file,id=screen,path=/a,,b/screen", "-serial", "chardev:screen"),
         *("-fw_cfg", "name=etc/sercon-port,file=/a,,b/port"),
     ]
-
-
-def test_bound_to_us_keeps_the_command():
-    assert bound_to_us(["qemu", "-x"]) == ["setpriv", "--pdeathsig", "KILL", "--", "qemu", "-x"]
 
 
 def test_the_version_is_what_qemu_says():

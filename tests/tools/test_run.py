@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -47,10 +48,19 @@ def test_the_environment_is_built_from_nothing(monkeypatch):
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
         "SOURCE_DATE_EPOCH": "0",
-        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+        "TMPDIR": tempfile.gettempdir(),
         "EXTRA": "1",
     }
     assert "HOME" in program_environment()
+
+
+def test_a_shifted_clock_is_passed_on_by_name(monkeypatch):
+    monkeypatch.setenv("CLOCK", "+30d")
+    monkeypatch.setenv("OTHER", "1")
+    monkeypatch.setenv("BOOTSMITH_PROGRAMS_SEE", "CLOCK GONE")
+    lines = run_program(["env"]).text.splitlines()
+    assert "CLOCK=+30d" in lines
+    assert not [line for line in lines if line.startswith(("OTHER=", "GONE=", "BOOTSMITH_"))]
 
 
 def test_standard_input_is_given_or_empty_whatever_ours_is(checkout):
@@ -81,6 +91,18 @@ def test_the_replay_line_does_it_again(tmp_path):
     (tmp_path / "a b").write_text("content")
     line = replay_line(["cat", "a b"], cwd=tmp_path)
     assert run_program(["sh", "-c", line]).text == "content"
+
+
+def test_a_program_that_met_a_full_disk_is_no_reason_to_replay_it():
+    with pytest.raises(ToolFailed) as failure:
+        run_program(["sh", "-c", "echo 'x: No space left on device' >&2; exit 1"])
+    assert failure.value.hint.startswith("free some room, then run doit again; replay: ")
+
+
+def test_a_program_that_was_ended_says_by_what():
+    with pytest.raises(ToolFailed) as failure:
+        run_program(["sh", "-c", "kill -XFSZ $$"])
+    assert failure.value.message == "sh: ended by signal 25 (File size limit exceeded)"
 
 
 def test_a_failure_without_error_output_shows_the_output():
