@@ -7,17 +7,19 @@ artifact or the inside of an overlay, so every command works with none of them t
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from bootsmith.errors import RecipeError
+from bootsmith.site.inventory_files import RECIPE
 from bootsmith.site.models import (
     COMPRESSION_LEVELS,
     HOSTNAME,
     NAME,
+    Image,
+    Installer,
+    ModloopSettings,
     Overlay,
     PxerdSettings,
     Release,
@@ -25,12 +27,21 @@ from bootsmith.site.models import (
     SiteSettings,
     Template,
 )
+from bootsmith.site.netboot import (
+    check_installers,
+    check_network,
+    check_no_netboot,
+    check_publish,
+    check_roles,
+)
+from bootsmith.site.scenarios import SCENARIOS
 from bootsmith.site.schema import Model, Place, check_reference, read_keys
+from bootsmith.site.toml_file import read_toml
 
 _FEATURE_SUFFIXES = (".modules", ".files")
+_PATCH_SUFFIXES = (".toml",)
 _OWNERS_SUFFIX = ".owners"
 _ISO_KEYS = ("iso", "url", "sha256", "sha512", "checksum_url", "signature_url", "keyring")
-_MOST_RECIPE_BYTES = 16 << 20
 
 
 class _Recipe(NamedTuple):
@@ -45,28 +56,54 @@ def load_site(root: Path) -> Site:
     root = Path(os.path.abspath(root))
     settings = _read_recipe(root, "recipes/site.toml", SiteSettings)
     feature_directories = (root / "recipes/features.d",)
+    # A site that has no patches need not have the directory.
+    patch_directories = tuple(path for path in (root / "recipes/patches",) if path.is_dir())
     release_recipes = _read_directory(root, "releases", Release)
     template_recipes = _read_directory(root, "templates", Template)
+    has_images = os.path.isdir(root / "recipes/images")  # a site without them needs none
+    image_recipes = _read_directory(root, "images", Image) if has_images else {}
+    has_installers = os.path.isdir(root / "recipes/installers")
+    installer_recipes = _read_directory(root, "installers", Installer) if has_installers else {}
 
-    features = _features_in(feature_directories)
+    features = _names_in(feature_directories, _FEATURE_SUFFIXES)
+    patches = _names_in(patch_directories, _PATCH_SUFFIXES) | {"auto"}
     releases = {
-        name: _checked_release(recipe, features) for name, recipe in release_recipes.items()
+        name: _checked_release(recipe, features, patches)
+        for name, recipe in release_recipes.items()
     }
     _check_machine(settings, releases)
     overlays = _find_overlays(root)
+    images = {
+        name: _checked_image(recipe, settings, releases, overlays)
+        for name, recipe in image_recipes.items()
+    }
     templates = {
         name: _checked_template(recipe, settings, releases, overlays)
         for name, recipe in template_recipes.items()
     }
+    _check_scenarios(settings, templates, images, releases)
+    installers = {name: Installer(**recipe.values) for name, recipe in installer_recipes.items()}
+    check_installers(_places(installer_recipes), installers, templates)
+    _check_netboot(root, settings, template_recipes, templates, installers, releases)
+    check_publish(settings.place.at("publish"), settings.values["publish"])
     return Site(
         root=root,
+        installers=installers,
         releases=releases,
         templates=templates,
+        images=images,
         overlays=overlays,
         feature_directories=feature_directories,
+        patch_directories=patch_directories,
         recipe_files=tuple(
             recipe.place.file
-            for recipe in (settings, *release_recipes.values(), *template_recipes.values())
+            for recipe in (
+                settings,
+                *release_recipes.values(),
+                *template_recipes.values(),
+                *image_recipes.values(),
+                *installer_recipes.values(),
+            )
         ),
         **{name: value for name, value in settings.values.items() if name != "schema"},
     )
@@ -112,66 +149,18 @@ def _stem_name(entry: str, place: Place) -> str:
 
 def _read_recipe(root: Path, shown: str, model: type[Model]) -> _Recipe:
     path = root / shown
-    content = _read_text(path, shown)
-    try:
-        table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        _not_toml(shown, content, str(error))
-    except RecursionError:
-        raise RecipeError(
-            shown, "not TOML: nested too deeply", hint="docs/recipes.md describes every key"
-        ) from None
+    content, table = read_toml(path, shown)
     place = Place(file=path, shown=shown, content=content)
     return _Recipe(place, read_keys(model, table, place))
 
 
-def _read_text(path: Path, shown: str) -> str:
-    try:
-        with open(path, "rb") as recipe:
-            data = recipe.read(_MOST_RECIPE_BYTES + 1)
-    except OSError as error:
-        raise RecipeError(
-            shown,
-            f"cannot be read: {error.strerror}",
-            hint="a site has recipes/ and overlays/ at its root; docs/recipes.md describes them",
-        ) from None
-    if len(data) > _MOST_RECIPE_BYTES:
-        raise RecipeError(
-            shown,
-            "too large for a recipe",
-            expected="at most 16 MiB",
-            hint="docs/recipes.md describes every key",
-        )
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RecipeError(
-            f"{shown}:{line}",
-            "not TOML: not UTF-8",
-            got=f"byte 0x{data[error.start]:02x}",
-            hint="save the file as UTF-8",
-        ) from None
-
-
-def _not_toml(shown: str, content: str, message: str) -> NoReturn:
-    """The parser ends its messages in `(at line L, column C)` or `(at end of document)`."""
-    match = re.fullmatch(
-        r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL
-    )
-    problem, line, column = match.groups() if match else (message, None, None)
-    if line is None:
-        lines = content.splitlines() or [""]
-        line, column = len(lines), len(lines[-1]) + 1
-    raise RecipeError(
-        f"{shown}:{line}:{column}", f"not TOML: {problem}", hint="correct the syntax there"
-    ) from None
-
-
-def _checked_release(recipe: _Recipe, features: Iterable[str]) -> Release:
+def _checked_release(recipe: _Recipe, features: Iterable[str], patches: Iterable[str]) -> Release:
     place, values = recipe
     _check_source(place, values)
-    _check_pxerd(place.at("pxerd"), values["pxerd"], features)
+    _check_pxerd(place.at("pxerd"), values["pxerd"], features, patches)
+    for table in ("pxerd", "modloop"):
+        _check_flavors(place.at(table, "flavor"), values[table].flavor, values["flavors"])
+    _check_verification(place.at("modloop"), values["modloop"], patches)
     return Release(**values)
 
 
@@ -213,28 +202,97 @@ def _useless(place: Place, beside: str) -> NoReturn:
     place.fail(f"is of no use with {beside}", hint="remove one of the two")
 
 
-def _check_pxerd(place: Place, pxerd: PxerdSettings, features: Iterable[str]) -> None:
-    for index, feature in enumerate(pxerd.features):
+def _check_pxerd(
+    place: Place, pxerd: PxerdSettings, features: Iterable[str], patches: Iterable[str]
+) -> None:
+    lists = [(pxerd.features, place.at("features"))]
+    for name, own in pxerd.flavor.items():
+        lists.append((own.features, place.at("flavor", name).at("features")))
+    for asked, at in lists:
+        for index, feature in enumerate(asked):
+            check_reference(
+                feature,
+                features,
+                at.at(index),
+                problem="there is no such feature",
+                add=f"add recipes/features.d/{feature}.modules or .files",
+            )
+    for index, patch in enumerate(pxerd.patches):
         check_reference(
-            feature,
-            features,
-            place.at("features", index),
-            problem="there is no such feature",
-            add=f"add recipes/features.d/{feature}.modules or .files",
+            patch,
+            patches,
+            place.at("patches", index),
+            problem="there is no such patch",
+            add=f"add recipes/patches/{patch}.toml",
         )
-    if pxerd.level is None:
+    _check_level(place, pxerd.compression, pxerd.level)
+
+
+def _check_level(place: Place, compression: str, level: int | None) -> None:
+    if level is None:
         return
-    bounds = COMPRESSION_LEVELS.get(pxerd.compression)
+    bounds = COMPRESSION_LEVELS.get(compression)
     if bounds is None:
         place.at("level").fail(
-            f'is of no use with compression = "{pxerd.compression}"',
+            f'is of no use with compression = "{compression}"',
             hint='name a codec: compression = "gzip", "xz" or "zstd"',
         )
-    if not bounds[0] <= pxerd.level <= bounds[1]:
+    if not bounds[0] <= level <= bounds[1]:
         place.at("level").fail(
-            f"{pxerd.compression} has no such level",
+            f"{compression} has no such level",
             expected=f"a whole number from {bounds[0]} to {bounds[1]}",
-            got=pxerd.level,
+            got=level,
+        )
+
+
+def _check_flavors(place: Place, asked: Iterable[str], flavors: Iterable[str]) -> None:
+    for name in asked:
+        check_reference(
+            name,
+            flavors,
+            place.at(name),
+            problem="the release has no such flavor",
+            add=f"add {name} to its flavors",
+        )
+
+
+STRICT_PATCH = "modloop-strict"
+"""The patch that `verify = "strict"` stands for."""
+
+
+def _check_verification(place: Place, modloop: ModloopSettings, patches: Iterable[str]) -> None:
+    """What is signed, by which key, and what machines make of it go together."""
+    wanted = [(patch, place.at("patches", at)) for at, patch in enumerate(modloop.patches)]
+    if modloop.verify == "strict":
+        wanted.append((STRICT_PATCH, place.at("verify")))
+    for patch, at in wanted:
+        check_reference(
+            patch,
+            patches,
+            at,
+            problem="there is no such patch",
+            add=f"add recipes/patches/{patch}.toml",
+        )
+    if modloop.signature == "own" and modloop.signing_key is None:
+        place.at("signature").fail(
+            "there is no key to sign with",
+            expected='signing_key = "NAME"',
+            hint='make one with: doit key; then add: signing_key = "site"',
+        )
+    if modloop.signing_key is not None and modloop.signing_key.endswith(".rsa"):
+        place.at("signing_key").fail(
+            "the name of a key has no ending",
+            expected="NAME of recipes/keys/NAME.rsa",
+            got=f'"{modloop.signing_key}"',
+            hint=f'write "{modloop.signing_key.removesuffix(".rsa")}"',
+        )
+    if modloop.signing_key is not None and modloop.signature not in ("auto", "own"):
+        _useless(place.at("signing_key"), f'signature = "{modloop.signature}"')
+    if modloop.verify == "strict" and modloop.signature not in ("auto", "own"):
+        place.at("verify").fail(
+            f'no modloop would be mounted with signature = "{modloop.signature}"',
+            expected='signature = "auto" or "own"',
+            hint="sign it, or leave verify out",
         )
 
 
@@ -257,16 +315,45 @@ def _check_machine(recipe: _Recipe, releases: Mapping[str, Release]) -> None:
     )
 
 
-def _checked_template(
+def _checked_image(
     recipe: _Recipe,
     settings: _Recipe,
     releases: Mapping[str, Release],
     overlays: Mapping[str, Overlay],
-) -> Template:
+) -> Image:
     place, values = recipe
+    _check_role(place, values, settings, releases, overlays, what="image")
+    sources = [name for name in ("directory", "tarball", "packages") if values[name]]
+    if len(sources) != 1:
+        place.fail(
+            f"says {' and '.join(sources)}" if sources else "says nothing of its source",
+            expected='exactly one of directory = "...", tarball = "..." or packages = [...]',
+        )
+    if values["disk_owners"] and values["directory"] is None:
+        place.at("disk_owners").fail(
+            f"is of no use with {sources[0]}, which says owners itself", hint="remove it"
+        )
+    _check_level(place, values["compression"], values["level"])
+    values["hostname"] = values["hostname"] or values["name"]
+    values["memory_mebibytes"] = (
+        values["memory_mebibytes"] or settings.values["smoke"].memory_mebibytes
+    )
+    return Image(**values)
+
+
+def _check_role(
+    place: Place,
+    values: dict[str, Any],
+    settings: _Recipe,
+    releases: Mapping[str, Release],
+    overlays: Mapping[str, Overlay],
+    *,
+    what: str,
+) -> None:
+    """What templates and images have in common; release, flavor and overlays are filled in."""
     for name in ("release", "flavor"):
         values[name] = values[name] or settings.values[name]
-    _check_machine(recipe, releases)
+    _check_machine(_Recipe(place, values), releases)
     for index, overlay in enumerate(values["overlays"]):
         check_reference(
             overlay,
@@ -278,13 +365,108 @@ def _checked_template(
     values["overlays"] = tuple([overlays[name] for name in values["overlays"]])
     if not values["hostname"] and not HOSTNAME.accepts(values["name"]):
         place.at("hostname").fail(
-            "missing key, since the template's name is not a host name",
+            f"missing key, since the {what}'s name is not a host name",
             expected=HOSTNAME.expected,
             got=values["name"],
             hint='add: hostname = "..."',
         )
+
+
+def _checked_template(
+    recipe: _Recipe,
+    settings: _Recipe,
+    releases: Mapping[str, Release],
+    overlays: Mapping[str, Overlay],
+) -> Template:
+    place, values = recipe
+    _check_role(place, values, settings, releases, overlays, what="template")
     values["hostname"] = values["hostname"] or values["name"]
+    _check_stock_initramfs(place, values, releases[values["release"]])
     return Template(**values)
+
+
+def _check_stock_initramfs(place: Place, values: Mapping[str, Any], release: Release) -> None:
+    """A stock initramfs has Alpine's signature, which is of no use for another modloop."""
+    if (
+        values["boot"].initramfs == "stock"
+        and release.modloop.verify == "strict"
+        and release.modloop.is_changed(values["flavor"])
+    ):
+        place.at("boot", "initramfs").fail(
+            "would mount no modloop: its signature is for the one that the release came with",
+            expected='initramfs = "pxerd"',
+            hint=f'boot the pxerd, or leave verify = "strict" out of release {release.name}',
+        )
+
+
+def _check_scenarios(
+    settings: _Recipe,
+    templates: Mapping[str, Template],
+    images: Mapping[str, Image],
+    releases: Mapping[str, Release],
+) -> None:
+    """Every boot that is asked for has a template, or an image, that can be booted so."""
+    rows = {row.name: row for row in SCENARIOS}
+    bootable = [template.bootable(releases[template.release]) for template in templates.values()]
+    for index, name in enumerate(settings.values["smoke"].scenarios):
+        row = rows[name]
+        if row.medium == "network":
+            if settings.values["netboot"] is None:
+                settings.place.at("smoke", "scenarios", index).fail(
+                    "no machine boots from the network",
+                    expected="a table [netboot]",
+                    got=f'"{name}"',
+                    hint="add [netboot], or leave the scenario out",
+                )
+        elif row.medium == "ramroot":
+            if not images:
+                settings.place.at("smoke", "scenarios", index).fail(
+                    "no image can be booted so",
+                    expected="a recipe in recipes/images",
+                    got=f'"{name}"',
+                    hint="add an image, or leave the scenario out",
+                )
+        elif not any(map(row.boots, bootable)):
+            kernel = "a kernel for hardware (flavor lts)" if row.wanted == "hardware" else ""
+            medium = "" if row.direct else f"a key for {row.firmware}"
+            pxerd = "a release whose pxerd has the feature nfs" if row.medium == "nfs" else ""
+            wanted = " and ".join(filter(None, (medium, kernel, pxerd)))
+            settings.place.at("smoke", "scenarios", index).fail(
+                "no template can be booted so",
+                expected=f"a template with {wanted}",
+                got=f'"{name}"',
+                hint="make a template so, or leave the scenario out",
+            )
+
+
+def _places(recipes: Mapping[str, _Recipe]) -> dict[str, Place]:
+    return {name: recipe.place for name, recipe in recipes.items()}
+
+
+def _check_netboot(
+    root: Path,
+    settings: _Recipe,
+    template_recipes: Mapping[str, _Recipe],
+    templates: Mapping[str, Template],
+    installers: Mapping[str, Installer],
+    releases: Mapping[str, Release],
+) -> None:
+    """What is said about booting from the network can be done, and there is an inventory."""
+    netboot = settings.values["netboot"]
+    places = _places(template_recipes)
+    if netboot is None:
+        check_no_netboot(places, templates)
+        return
+    place = settings.place.at("netboot")
+    check_network(place, netboot)
+    check_roles(place, netboot, places, templates, installers, releases)
+    if not os.path.isfile(root / RECIPE):
+        raise RecipeError(
+            RECIPE,
+            "is missing",
+            expected="the inventory, since recipes/site.toml has a table [netboot]",
+            hint="make it; an empty file is an inventory without hosts (docs/inventory.md)",
+        )
 
 
 def _find_overlays(root: Path) -> dict[str, Overlay]:
@@ -315,12 +497,12 @@ def _find_overlays(root: Path) -> dict[str, Overlay]:
     return overlays
 
 
-def _features_in(directories: Iterable[Path]) -> set[str]:
+def _names_in(directories: Iterable[Path], suffixes: tuple[str, ...]) -> set[str]:
     return {
         name.rpartition(".")[0]
         for directory in directories
         for name in _listed(directory)
-        if name.endswith(_FEATURE_SUFFIXES)
+        if name.endswith(suffixes)
     }
 
 

@@ -9,8 +9,9 @@ import json
 import sys
 from collections.abc import Iterator
 
-from bootsmith.site.models import Release, SiteSettings, Template
-from bootsmith.site.schema import Key, Model, Table, TableOf
+from bootsmith.site.inventory_models import HostsRecipe
+from bootsmith.site.models import Image, Installer, Release, SiteSettings, Template
+from bootsmith.site.schema import Key, ListOfTables, Model, Table, TableOf, TablesOf
 
 _INTRODUCTION = """\
 # Recipes: every key
@@ -31,7 +32,11 @@ directory of the recipe that says them, unless they are absolute.
 | `recipes/site.toml` | [what holds for the whole site](#recipessitetoml) |
 | `recipes/releases/*.toml` | [one Alpine release, or the stand-in](#recipesreleasesnametoml) |
 | `recipes/templates/*.toml` | [one role of machine](#recipestemplatesnametoml) |
+| `recipes/images/*.toml` | [one root filesystem that runs from memory](#recipesimagesnametoml) |
+| `recipes/hosts.toml` | [which machine is what](#recipeshoststoml) |
+| `recipes/installers/*.toml` | [another system's installer](#recipesinstallersnametoml) |
 | `recipes/features.d/*.modules`, `*.files` | initramfs features, see [pxerd](pxerd.md) |
+| `recipes/patches/*.toml` | patches to Alpine's scripts, see [script patches](script-patches.md) |
 | `overlays/*/`, `overlays/*.owners` | files of machines, see [apkovl](apkovl.md) |
 """
 
@@ -45,6 +50,17 @@ schema = 1
 name = "lab"
 release = "standin"
 flavor = "lts"
+
+[netboot]
+server = "10.20.0.1"
+subnet = "10.20.0.0/16"
+interface = "eth1"
+domain = "boot.example"
+pool = ["10.20.250.1", "10.20.250.254"]
+template = "default"
+
+[publish.rack-2]
+ssh = "deploy@rack-2:/srv/boot"
 ```
 """,
     ),
@@ -96,6 +112,65 @@ default = ["nginx", "dropbear", "local"]
 The shipped ones are described in [templates](templates.md).
 """,
     ),
+    (
+        "recipes/images/NAME.toml",
+        Image,
+        """\
+A root filesystem packed as the initramfs of a kernel, from exactly one of `directory`, `tarball`
+and `packages`; [ramroot](ramroot.md) describes it. A site without images needs no such directory.
+
+```toml
+kind = "ramroot"
+summary = "computes, and forgets"
+tarball = "/srv/roots/alpine-minirootfs-3.20.3-x86_64.tar.gz"
+flavor = "virt"
+modules = ["virtio"]
+```
+""",
+    ),
+    (
+        "recipes/hosts.toml",
+        HostsRecipe,
+        """\
+Machines that boot from the network; [inventory](inventory.md) describes who inherits what.
+A site with `[netboot]` must have this file, which may be empty.
+
+```toml
+[[rule]]
+prefix = "00:1b:21"
+template = "default"
+
+[group.repos]
+template = "lxc-repo"
+
+[host.repo-1]
+mac = "00:1b:21:4f:00:01"
+address = "10.20.2.1"
+group = "repos"
+
+[[import]]
+file = "rack-2.csv"
+format = "csv"
+```
+""",
+    ),
+    (
+        "recipes/installers/NAME.toml",
+        Installer,
+        """\
+A kernel and an initramfs of another system, which machines boot from the network when they
+are armed to; [inventory](inventory.md) says which. A site without installers needs no such
+directory.
+
+```toml
+summary = "installs Debian on the first disk"
+kernel = "/srv/debian-12/linux"
+initrd = "/srv/debian-12/initrd.gz"
+options = ["auto=true", "priority=critical", "url=@url@/preseed.cfg"]
+files = ["preseed.cfg"]
+```
+""",
+    ),
 )
 
 
@@ -110,7 +185,8 @@ def reference_page() -> str:
 
 def _tables(model: type[Model], prefix: str) -> Iterator[str]:
     """The keys of a model, then each of its tables under a heading of its own."""
-    plain = [one for one in model.declared_keys() if not isinstance(one.check, Table | TableOf)]
+    tables = Table | TableOf | TablesOf | ListOfTables
+    plain = [one for one in model.declared_keys() if not isinstance(one.check, tables)]
     if plain:
         yield "\n| key | value | default | |\n|---|---|---|---|\n"
         yield from (_row(one) for one in plain)
@@ -118,6 +194,12 @@ def _tables(model: type[Model], prefix: str) -> Iterator[str]:
         if isinstance(one.check, Table):
             yield f"\n### `[{prefix}{one.name}]`\n\n{one.about}\n"
             yield from _tables(one.check.model, f"{prefix}{one.name}.")
+        elif isinstance(one.check, ListOfTables):
+            yield f"\n### `[[{prefix}{one.name}]]`\n\n{one.about}\n"
+            yield from _tables(one.check.model, f"{prefix}{one.name}.")
+        elif isinstance(one.check, TablesOf):
+            yield f"\n### `[{prefix}{one.name}.NAME]`\n\n{one.about}\n"
+            yield from _tables(one.check.model, f"{prefix}{one.name}.NAME.")
         elif isinstance(one.check, TableOf):
             yield f"\n### `[{prefix}{one.name}]`\n\n{one.about}\n"
             yield f"\nEach key is {one.check.item.expected}, which may be left out.\n"

@@ -15,13 +15,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
+from typing import Any, ClassVar, NoReturn, dataclass_transform
 
 from bootsmith.errors import RecipeError
 
 _REQUIRED: Any = object()
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _REFERENCE = "docs/recipes.md"
+_LEAST_KEYS_OF_TABLE = 2
 
 
 class Place:
@@ -43,18 +44,23 @@ class Place:
             file=self.file, shown=self.shown, content=self.content, keys=(*self.keys, *keys)
         )
 
-    def fail(
-        self, problem: str, *, expected: object = None, got: object = None, hint: str | None = None
-    ) -> NoReturn:
-        """Raise RecipeError with subject `file:line: key`; no line for a key that is not there."""
+    @property
+    def subject(self) -> str:
+        """`file:line: key`. A key that is not there has no line, or that of its `[host.NAME]`."""
         from bootsmith.site.position import line_of  # parses the file again: errors only
 
         line = line_of(self.content, self.keys)
+        if line is None and len(self.keys) > _LEAST_KEYS_OF_TABLE:
+            line = line_of(self.content, self.keys[:-1])  # of many tables, the one that lacks it
         subject = self.shown if line is None else f"{self.shown}:{line}"
-        if self.keys:
-            subject += f": {_dotted(self.keys)}"
+        return f"{subject}: {_dotted(self.keys)}" if self.keys else subject
+
+    def fail(
+        self, problem: str, *, expected: object = None, got: object = None, hint: str | None = None
+    ) -> NoReturn:
+        """Raise RecipeError about this key."""
         raise RecipeError(
-            subject,
+            self.subject,
             problem,
             expected=expected,
             got=got,
@@ -85,7 +91,7 @@ class Text(Check):
     def read(self, value: object, place: Place) -> str:
         """The text itself."""
         if type(value) is not str:
-            _wrong_type(place, "text", value)
+            wrong_type(place, "text", value)
         if not self.accepts(value):
             _bad_value(place, self.expected, value)
         return value
@@ -111,7 +117,7 @@ class Digest(Check):
     def read(self, value: object, place: Place) -> str:
         """The digest in lower case, as hashlib writes it."""
         if type(value) is not str:
-            _wrong_type(place, "text", value)
+            wrong_type(place, "text", value)
         if len(value) != self._digits or value.strip("0123456789abcdefABCDEF"):
             _bad_value(place, self.expected, value)
         return value.lower()
@@ -130,7 +136,7 @@ class Whole(Check):
     def read(self, value: object, place: Place) -> int:
         """The number itself."""
         if type(value) is not int:
-            _wrong_type(place, "a whole number", value)
+            wrong_type(place, "a whole number", value)
         if not self._least <= value <= self._most:
             _bad_value(place, self.expected, value)
         return value
@@ -148,7 +154,7 @@ class Tenths(Check):
     def read(self, value: object, place: Place) -> float:
         """The number of seconds."""
         if type(value) is not int and type(value) is not float:
-            _wrong_type(place, "a number", value)
+            wrong_type(place, "a number", value)
         if not 0.1 <= value <= 3599.9 or abs(value * 10 - round(value * 10)) > 1e-6:
             _bad_value(place, self.expected, value)
         return value
@@ -162,7 +168,7 @@ class Flag(Check):
     def read(self, value: object, place: Place) -> bool:
         """The truth value itself."""
         if type(value) is not bool:
-            _wrong_type(place, self.expected, value)
+            wrong_type(place, self.expected, value)
         return value
 
 
@@ -171,16 +177,16 @@ class Choice(Check):
 
     def __init__(self, *words: str) -> None:
         self._words = words
-        self.expected = _one_of([_literal(word) for word in words])
+        self.expected = _one_of([shown_value(word) for word in words])
 
     def read(self, value: object, place: Place) -> str:
         """The word itself."""
         if type(value) is not str:
-            _wrong_type(place, "text", value)
+            wrong_type(place, "text", value)
         if value not in self._words:
             near = nearest(value, self._words)
-            hint = f"write {_literal(near)}" if near else None
-            place.fail("bad value", expected=self.expected, got=_literal(value), hint=hint)
+            hint = f"write {shown_value(near)}" if near else None
+            place.fail("bad value", expected=self.expected, got=shown_value(value), hint=hint)
         return value
 
 
@@ -192,7 +198,7 @@ class Size(Check):
     def read(self, value: object, place: Place) -> int | None:
         """Bytes, or None for "auto"."""
         if type(value) is not str:
-            _wrong_type(place, self.expected, value)
+            wrong_type(place, self.expected, value)
         if value == "auto":
             return None
         match = re.fullmatch(r"([1-9][0-9]{0,8})([KMGT])", value)
@@ -219,12 +225,14 @@ class FilePath(Check):
     def read(self, value: object, place: Place) -> Path:
         """An absolute path; nothing says that it exists."""
         if type(value) is not str:
-            _wrong_type(place, "text", value)
+            wrong_type(place, "text", value)
         if not value or "\0" in value or value != value.strip():
             _bad_value(place, self.expected, value)
         if self._beside and ("/" in value or value in {".", ".."}):
             place.fail(
-                "leads out of the recipe's directory", expected=self.expected, got=_literal(value)
+                "leads out of the recipe's directory",
+                expected=self.expected,
+                got=shown_value(value),
             )
         return Path(normal_path(f"{place.file.parent}/{value}" if value[0] != "/" else value))
 
@@ -254,7 +262,7 @@ class ListOf(Check):
     def read(self, value: object, place: Place) -> tuple[Any, ...]:
         """The members in their order."""
         if type(value) is not list:
-            _wrong_type(place, f"a list of {self.of}", value)
+            wrong_type(place, f"a list of {self.of}", value)
         if not value and not self._may_be_empty:
             place.fail("empty list", expected=self.expected)
         members = tuple(
@@ -264,7 +272,7 @@ class ListOf(Check):
         for index, member in enumerate(members):
             same = self._sameness(member)
             if same in seen:
-                both = _literal(member) if seen[same] == member else f"{seen[same]} and {member}"
+                both = shown_value(member) if seen[same] == member else f"{seen[same]} and {member}"
                 place.at(index).fail(
                     "named twice",
                     expected=f"each of the {self.of} once",
@@ -286,7 +294,7 @@ class TableOf(Check):
     def read(self, value: object, place: Place) -> dict[str, Any]:
         """The values under the names that were given, in the order of `names`."""
         if type(value) is not dict:
-            _wrong_type(place, "a table", value)
+            wrong_type(place, "a table", value)
         _refuse_unknown(value, self.names, place)
         return {
             name: self.item.read(value[name], place.at(name))
@@ -306,8 +314,68 @@ class Table(Check):
     def read(self, value: object, place: Place) -> Any:
         """An instance of the model."""
         if type(value) is not dict:
-            _wrong_type(place, "a table", value)
+            wrong_type(place, "a table", value)
         return self.model(**read_keys(self.model, value, place))
+
+
+class TablesOf(Check):
+    """Tables under names of the recipe's own, each of them a model."""
+
+    expected = "a table of tables"
+
+    def __init__(self, name: Text, model: type[Model]) -> None:
+        self.name = name
+        self.model = model
+
+    def read(self, value: object, place: Place) -> dict[str, Any]:
+        """The models by name, in the order of the recipe."""
+        if type(value) is not dict:
+            wrong_type(place, self.expected, value)
+        table = Table(self.model)
+        return {
+            self.name.read(name, place.at(name)): table.read(inner, place.at(name))
+            for name, inner in value.items()
+        }
+
+
+class ListOfTables(Check):
+    """`[[name]]`, as often as the recipe likes, each of them a model."""
+
+    expected = "a list of tables"
+
+    def __init__(self, model: type[Model], *, most: int) -> None:
+        self.model = model
+        self._most = most
+
+    def read(self, value: object, place: Place) -> tuple[Any, ...]:
+        """The models in their order."""
+        if type(value) is not list:
+            wrong_type(place, self.expected, value)
+        if len(value) > self._most:
+            place.fail("too many", expected=f"at most {self._most}", got=len(value))
+        table = Table(self.model)
+        return tuple([table.read(inner, place.at(at)) for at, inner in enumerate(value)])
+
+
+class NamedValues(Check):
+    """A table under names of the recipe's own, each with a value of one kind."""
+
+    def __init__(self, name: Text, item: Check, *, expected: str, most: int) -> None:
+        self.name = name
+        self.item = item
+        self.expected = expected
+        self._most = most
+
+    def read(self, value: object, place: Place) -> dict[str, Any]:
+        """The values in the order of the recipe."""
+        if type(value) is not dict:
+            wrong_type(place, self.expected, value)
+        if len(value) > self._most:
+            place.fail("too many", expected=f"at most {self._most}", got=len(value))
+        return {
+            self.name.read(name, place.at(name)): self.item.read(inner, place.at(name))
+            for name, inner in value.items()
+        }
 
 
 class Key:
@@ -412,10 +480,6 @@ class Model:
         """The declared keys in their order."""
         return tuple(cls._keys.values())
 
-    def replacing(self, **values: Any) -> Self:
-        """A copy with other values in some fields."""
-        return type(self)(**{**self.__dict__, **values})
-
 
 def read_keys(model: type[Model], table: Mapping[str, object], place: Place) -> dict[str, Any]:
     """The checked values of every key of `model`, by field name, defaults filled in."""
@@ -437,6 +501,22 @@ def read_keys(model: type[Model], table: Mapping[str, object], place: Place) -> 
     return values
 
 
+def read_given(model: type[Model], table: object, place: Place) -> dict[str, Any]:
+    """As `read_keys`, without defaults: only what `table` says."""
+    if type(table) is not dict:
+        wrong_type(place, "a table", table)
+    declared = {one.name: (field, one) for field, one in model._keys.items()}  # noqa: SLF001
+    if not table.keys() <= declared.keys():
+        _refuse_unknown(table, declared, place)
+    for name, (_, one) in declared.items():
+        if one.is_required and name not in table:
+            read_keys(model, table, place)
+    return {
+        declared[name][0]: declared[name][1].check.read(value, place.at(name))
+        for name, value in table.items()
+    }
+
+
 def check_reference(
     value: str, known: Iterable[str], place: Place, *, problem: str, add: str
 ) -> None:
@@ -448,11 +528,11 @@ def check_reference(
     if value in names:
         return
     near = nearest(value, names)
-    choice = f"write {_literal(near)}, or " if near else ""
+    choice = f"write {shown_value(near)}, or " if near else ""
     place.fail(
         problem,
         expected=_one_of(names) if names else None,
-        got=_literal(value),
+        got=shown_value(value),
         hint=f"{choice}{add}",
     )
 
@@ -479,7 +559,7 @@ def _refuse_unknown(table: Iterable[str], known: Iterable[str], place: Place) ->
             near = nearest(name, names)
             place.at(name).fail(
                 "unknown key",
-                expected=near or _one_of(names) if names else "an empty table",
+                expected=near or _one_of(names),
                 hint=(
                     f"rename it to {near}"
                     if near
@@ -488,12 +568,13 @@ def _refuse_unknown(table: Iterable[str], known: Iterable[str], place: Place) ->
             )
 
 
-def _wrong_type(place: Place, expected: str, value: object) -> NoReturn:
+def wrong_type(place: Place, expected: str, value: object) -> NoReturn:
+    """RecipeError about a value of another nature."""
     place.fail("wrong type", expected=expected, got=_kind_of(value))
 
 
 def _bad_value(place: Place, expected: str, value: object) -> NoReturn:
-    place.fail("bad value", expected=expected, got=_literal(value))
+    place.fail("bad value", expected=expected, got=shown_value(value))
 
 
 def _kind_of(value: object) -> str:
@@ -502,7 +583,7 @@ def _kind_of(value: object) -> str:
         dict: "a table",
     }
     if type(value) is str:
-        return f"the text {_literal(value)}"
+        return f"the text {shown_value(value)}"
     if type(value) in {int, float}:
         return f"the number {value}"
     if type(value) is bool:
@@ -510,7 +591,8 @@ def _kind_of(value: object) -> str:
     return kinds.get(type(value), "a date or time")
 
 
-def _literal(value: object) -> str:
+def shown_value(value: object) -> str:
+    """`value` as an error shows it: as TOML writes it, and not at length."""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int)) else str(value)
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 

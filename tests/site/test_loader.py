@@ -10,6 +10,7 @@ import pytest
 from bootsmith.errors import RecipeError
 from bootsmith.site.loader import load_site
 from bootsmith.site.models import BootSettings, GenerationSettings, Overlay, PxerdSettings
+from bootsmith.site.scenarios import SCENARIOS
 
 SITE = """\
 schema = 1
@@ -77,6 +78,7 @@ def test_a_minimal_site_has_every_default(root):
     assert site.generation == GenerationSettings(gate="checks", keep=5)
     assert (site.smoke.memory_mebibytes, site.smoke.accel) == (512, "auto")
     assert site.feature_directories == (root / "recipes/features.d",)
+    assert site.patch_directories == ()
     base = Overlay(name="base", tree=root / "overlays/base", owners=None)
     web = Overlay(name="web", tree=root / "overlays/web", owners=root / "overlays/web.owners")
     assert site.overlays == {"base": base, "web": web}
@@ -91,6 +93,7 @@ def test_a_minimal_site_has_every_default(root):
     assert release.flavors == ("virt", "lts")
     assert release.pxerd == PxerdSettings(
         features=("dhcp", "network", "nfs", "squashfs", "virtio", "usb"),
+        patches=("auto",),
         compression="auto",
         level=None,
     )
@@ -112,7 +115,7 @@ def test_every_key_reaches_its_field(root):
     write(
         root / "recipes/site.toml",
         SITE + '[generation]\ngate = "checks"\nkeep = 9\n'
-        '[smoke]\nmemory_mebibytes = 256\naccel = "tcg"\n',
+        '[smoke]\nmemory_mebibytes = 256\naccel = "tcg"\nscenarios = ["key-uefi"]\n',
     )
     write(
         root / "recipes/releases/mirror.toml",
@@ -122,7 +125,7 @@ def test_every_key_reaches_its_field(root):
         + 'checksum_url = "https://mirror.example/a.sha256"\n'
         'signature_url = "https://mirror.example/a.asc"\n'
         'keyring = "../alpine.gpg"\n'
-        '[pxerd]\nfeatures = ["nfs"]\ncompression = "zstd"\nlevel = 19\n[modloop]\n',
+        '[pxerd]\nfeatures = ["nfs"]\npatches = []\ncompression = "zstd"\nlevel = 19\n[modloop]\n',
     )
     write(root / "recipes/releases/local.toml", STANDIN)
     write(
@@ -137,6 +140,7 @@ def test_every_key_reaches_its_field(root):
     )
     site = load_site(root)
     assert (site.generation.keep, site.smoke.memory_mebibytes, site.smoke.accel) == (9, 256, "tcg")
+    assert site.smoke.scenarios == ("key-uefi",)
     assert list(site.releases) == ["alpine", "far", "local"]
     far = site.releases["far"]
     assert (far.url, far.sha256, far.sha512) == (
@@ -149,7 +153,7 @@ def test_every_key_reaches_its_field(root):
         "https://mirror.example/a.asc",
     )
     assert far.keyring == root / "recipes/alpine.gpg"
-    assert far.pxerd == PxerdSettings(features=("nfs",), compression="zstd", level=19)
+    assert far.pxerd == PxerdSettings(features=("nfs",), patches=(), compression="zstd", level=19)
     local = site.releases["local"]
     assert (local.kind, local.lock) == ("standin", root / "recipes/releases/standin.lock")
     large = site.templates["large"]
@@ -296,7 +300,7 @@ BAD_SITES = [
         {S: SITE + 'colour = "red"\n'},
         (
             "recipes/site.toml:5: colour: unknown key; expected schema, name, release, "
-            "flavor, generation or smoke\n"
+            "flavor, generation, smoke, netboot or publish\n"
             "  next: remove it; docs/recipes.md describes every key"
         ),
         id="unknown key, none is near",
@@ -308,15 +312,6 @@ BAD_SITES = [
             "  next: rename it to label"
         ),
         id="unknown key in a table",
-    ),
-    pytest.param(
-        {R: RELEASE + "[modloop]\nadd = []\n"},
-        (
-            "recipes/releases/alpine.toml:4: modloop.add: unknown key; expected an empty "
-            "table\n"
-            "  next: remove it; docs/recipes.md describes every key"
-        ),
-        id="a table without keys",
     ),
     pytest.param(
         {T: TEMPLATE + '[runlevels]\nboots = ["networking"]\n'},
@@ -470,10 +465,64 @@ BAD_SITES = [
     pytest.param(
         {S: SITE + '[generation]\ngate = "none"\n'},
         (
-            'recipes/site.toml:6: generation.gate: bad value; expected "checks", got "none"\n'
+            "recipes/site.toml:6: generation.gate: bad value; "
+            'expected "checks" or "boot", got "none"\n'
             "  next: correct it; docs/recipes.md describes every key"
         ),
         id="a gate that does not exist",
+    ),
+    pytest.param(
+        {S: SITE + '[smoke]\nscenarios = ["netboot-two"]\n'},
+        (
+            "recipes/site.toml:6: smoke.scenarios[0]: no machine boots from the network; "
+            'expected a table [netboot], got "netboot-two"\n'
+            "  next: add [netboot], or leave the scenario out"
+        ),
+        id="a boot from a network that is not described",
+    ),
+    pytest.param(
+        {S: SITE + '[smoke]\nscenarios = ["key-uefi", "key-usb"]\n'},
+        (
+            "recipes/site.toml:6: smoke.scenarios[1]: bad value; "
+            f"expected one of {len(SCENARIOS)} names: "
+            '"key-usb-bios", "key-usb-beside-disk", "key-virtio-bios", "key-uefi", '
+            '"direct-pxerd", "direct-ramroot", "nfs-v4", "nfs-v3", "nfs-http-modloop", '
+            '"nfs-key-modloop", "netboot-pxelinux-nfs", "netboot-lpxelinux-http", ..., '
+            'got "key-usb"\n'
+            '  next: write "key-usb-bios"'
+        ),
+        id="a scenario that does not exist",
+    ),
+    pytest.param(
+        {S: SITE.replace('"lts"', '"virt"') + '[smoke]\nscenarios = ["key-usb-bios"]\n'},
+        (
+            "recipes/site.toml:6: smoke.scenarios[0]: no template can be booted so; expected a "
+            "template with a key for bios and a kernel for hardware (flavor lts), "
+            'got "key-usb-bios"\n'
+            "  next: make a template so, or leave the scenario out"
+        ),
+        id="a scenario that no template is fit for",
+    ),
+    pytest.param(
+        {S: SITE + '[smoke]\nscenarios = ["direct-ramroot"]\n'},
+        (
+            "recipes/site.toml:6: smoke.scenarios[0]: no image can be booted so; "
+            'expected a recipe in recipes/images, got "direct-ramroot"\n'
+            "  next: add an image, or leave the scenario out"
+        ),
+        id="a scenario for an image that is not there",
+    ),
+    pytest.param(
+        {
+            S: SITE + '[smoke]\nscenarios = ["nfs-v4"]\n',
+            "recipes/releases/alpine.toml": RELEASE + '[pxerd]\nfeatures = ["usb"]\n',
+        },
+        (
+            "recipes/site.toml:6: smoke.scenarios[0]: no template can be booted so; expected a "
+            'template with a release whose pxerd has the feature nfs, got "nfs-v4"\n'
+            "  next: make a template so, or leave the scenario out"
+        ),
+        id="a scenario that no pxerd is fit for",
     ),
     pytest.param(
         {S: SITE.replace('"alpine"', '"alpin"')},
@@ -519,6 +568,18 @@ BAD_SITES = [
             '  next: write "nfs", or add recipes/features.d/nsf.modules or .files'
         ),
         id="unknown feature",
+    ),
+    pytest.param(
+        {
+            R: RELEASE + '[pxerd]\npatches = ["auto", "nfs-medum"]\n',
+            "recipes/patches/nfs-medium.toml": "",
+        },
+        (
+            "recipes/releases/alpine.toml:4: pxerd.patches[1]: there is no such patch; "
+            'expected auto or nfs-medium, got "nfs-medum"\n'
+            '  next: write "nfs-medium", or add recipes/patches/nfs-medum.toml'
+        ),
+        id="unknown patch",
     ),
     pytest.param(
         {T: TEMPLATE.replace('"web"', '"wbe"')},

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 
-from bootsmith.site.models import Release, SiteSettings, Template
+from bootsmith.site.inventory_models import HostsRecipe
+from bootsmith.site.models import Image, Installer, Release, SiteSettings, Template
 from bootsmith.site.reference import reference_page
 from bootsmith.site.schema import Table
+
+MODELS = (SiteSettings, Release, Template, Image, HostsRecipe, Installer)
 
 
 def test_the_page_in_docs_is_up_to_date(checkout):
@@ -19,7 +22,7 @@ def test_the_page_in_docs_is_up_to_date(checkout):
 
 def test_every_key_is_described():
     page = reference_page()
-    for model in (SiteSettings, Release, Template):
+    for model in MODELS:
         for key in model.declared_keys():
             if isinstance(key.check, Table):
                 assert f"### `[{key.name}]`" in page
@@ -29,10 +32,8 @@ def test_every_key_is_described():
 
 
 def test_examples_are_toml_with_known_keys():
-    known = {
-        key.name for model in (SiteSettings, Release, Template) for key in model.declared_keys()
-    }
+    known = {key.name for model in MODELS for key in model.declared_keys()}
     examples = re.findall(r"```toml\n(.*?)```", reference_page(), re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 8
     for example in examples:
         assert tomllib.loads(example).keys() <= known
