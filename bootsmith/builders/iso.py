@@ -28,10 +28,10 @@ from bootsmith.files.atomic import (
 )
 from bootsmith.files.download import discard_partial, download, fetch_small
 from bootsmith.files.extents import copy_extents, mapped_extents, read_extents
+from bootsmith.files.iso_tree import exported_mode, write_iso_tree
 from bootsmith.formats.bzimage import HEAD_BYTES, read_bzimage
 from bootsmith.formats.modloop import modloop_kernel_release
 from bootsmith.formats.release_facts import (
-    DIRECTORY,
     FILE,
     LINK,
     FlavorFacts,
@@ -79,7 +79,8 @@ def fetch_iso(
     It is hashed as it arrives and takes its name only when every given proof holds: the
     digests of the recipe, those of the file at `checksum_url` (`<hex>  <name>` lines, as
     Alpine publishes), the detached signature at `signature_url` by a key in `keyring`.
-    Raises SourceError otherwise; a file of wrong content is removed, a part is kept.
+    Raises SourceError otherwise; a file of wrong content is removed, a part is kept. An
+    `output` that is there and has the given digests is not fetched again.
     """
     expected = _expected_digests(url, sha256, sha512, checksum_url)
     if not expected and not signature_url:
@@ -96,6 +97,10 @@ def fetch_iso(
             hint='add keyring = "path" to the release\'s recipe',
         )
     signature = fetch_small(signature_url) if signature_url else None
+    if expected and _is_here(output, expected):
+        if signature is not None and keyring is not None:
+            _check_signature(output, signature, keyring, url)
+        return
     partial = output.with_name(f"{output.name}.partial")
     carried_on = partial.is_file() and partial.stat().st_size > 0
     try:
@@ -106,10 +111,26 @@ def fetch_iso(
             raise
         _download_verified(url, partial, expected, progress)
     if signature is not None and keyring is not None:
-        _check_signature(partial, signature, keyring, url)
+        try:
+            _check_signature(partial, signature, keyring, url)
+        except SourceError:
+            discard_partial(partial)
+            raise
     os.replace(partial, output)
     fsync_directory(output.parent)
     discard_partial(partial)
+
+
+def _is_here(output: Path, expected: dict[str, str]) -> bool:
+    """Whether an earlier run, or a person, put exactly this file there."""
+    if not output.is_file():
+        return False
+    with open(output, "rb") as source:
+        for algorithm, digest in expected.items():
+            source.seek(0)
+            if hashlib.file_digest(source, algorithm).hexdigest() != digest:
+                return False
+    return True
 
 
 def _download_verified(
@@ -123,14 +144,10 @@ def _download_verified(
             raise _digest_differs(url, algorithm, digest, found[algorithm])
 
 
-def _check_signature(partial: Path, signature: bytes, keyring: Path, url: str) -> None:
+def _check_signature(data: Path, signature: bytes, keyring: Path, url: str) -> None:
     from bootsmith.tools.gpgv import check_signature
 
-    try:
-        check_signature(data=partial, signature=signature, keyring=keyring, subject=url)
-    except SourceError:
-        discard_partial(partial)
-        raise
+    check_signature(data=data, signature=signature, keyring=keyring, subject=url)
 
 
 def _expected_digests(
@@ -424,54 +441,30 @@ def build_iso_tree(
     Modes are made readable for servers: 0755 for directories and programs, 0644 for other
     files (a stock initramfs is 0600 on the ISO). The manifest (JSON) names the ISO's sha256
     and each entry with its place in it, so it changes exactly when the tree does; it is
-    written last. Raises SourceError or FormatError, with `output` as it was.
+    written last. Nothing is flushed to the disk: after a power cut, copy it again. Raises
+    SourceError or FormatError, with `output` as it was.
     """
     known = _read_facts(facts)
-    with _opened_as_known(iso, known, facts) as source, replacing_directory(output) as partial:
-        _write_tree(source, known.files, str(partial), progress)
+    with (
+        _opened_as_known(iso, known, facts) as source,
+        replacing_directory(output, durable=False) as partial,
+    ):
+        write_iso_tree(source, known.files, partial, progress)
     document = {
         "schema": _TREE_MANIFEST_SCHEMA,
         "release": known.release,
         "iso_sha256": known.iso_sha256,
         "entries": [_manifest_entry(entry) for entry in known.files],
     }
-    write_file(manifest, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
-
-
-def _write_tree(
-    source: io.FileIO, files: Sequence[IsoFile], root: str, progress: Progress | None
-) -> None:
-    """Directories, files, then links: whatever the names, no link is there to write through."""
-    total = sum(entry.size_bytes for entry in files)
-    done = 0
-    for entry in files:  # sorted: a directory comes before what it holds
-        if entry.type == DIRECTORY:
-            os.mkdir(f"{root}/{entry.path}", 0o755)
-    for entry in files:
-        if entry.type != FILE:
-            continue
-        out = os.open(f"{root}/{entry.path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            done += copy_extents(source.fileno(), entry.extents, out)
-            os.fchmod(out, _exported_mode(entry))
-        finally:
-            os.close(out)
-        if progress:
-            progress("copying the ISO's tree", done, total)
-    for entry in files:
-        if entry.type == LINK:
-            os.symlink(entry.target or "", f"{root}/{entry.path}")
-
-
-def _exported_mode(entry: IsoFile) -> int:
-    return 0o755 if entry.type == DIRECTORY or entry.mode & 0o111 else 0o644
+    content = json.dumps(document, sort_keys=True).encode() + b"\n"  # indented takes 5 x as long
+    write_file(manifest, content, durable=False)
 
 
 def _manifest_entry(entry: IsoFile) -> dict[str, object]:
     described: dict[str, object] = {"path": entry.path, "type": entry.type}
     if entry.type == LINK:
         return {**described, "target": entry.target}
-    described["mode"] = f"{_exported_mode(entry):04o}"
+    described["mode"] = f"{exported_mode(entry):04o}"
     if entry.type == FILE:
         described |= {"size_bytes": entry.size_bytes, "extents": entry.extents}
     return described

@@ -15,13 +15,16 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from bootsmith.errors import BuildError, RecipeError
-from bootsmith.files.atomic import replacing_file, write_file
-from bootsmith.files.extents import copy_extents, mapped_extents
+from bootsmith.files.atomic import make_directory, write_file
+from bootsmith.files.batch import FileBatch
+from bootsmith.files.cache import Cache
+from bootsmith.files.digest import DigestMemory, Identity
+from bootsmith.files.disk_image import DiskImage, ImagePiece, ImageRecord, write_image
+from bootsmith.files.extents import mapped_extents
 from bootsmith.formats.boot_menu import BootMenu, merge_kernel_options
 from bootsmith.formats.fat32 import (
     ARCHIVE,
@@ -69,6 +72,7 @@ _MARKERS = (".alpine-release", "apks/.boot_repository")
 _MICROCODE = ("boot/intel-ucode.img", "boot/amd-ucode.img")
 _INITRAMFS_NAMES = {"pxerd": "pxerd", "stock": "initramfs"}
 _HASHING_THREADS = 2
+_NO_VOLUME = "0000-0000"
 # syslinux.cfg cannot say more, and nobody waits longer than an hour.
 _LONGEST_TIMEOUT_DECISECONDS = 35_999
 
@@ -104,20 +108,27 @@ def build_usbkey(
     firmware: Sequence[str],
     output: Path,
     contents: Path,
+    report: Path | None = None,
     initramfs_kind: str = "pxerd",
+    modloop_name: str | None = None,
     cache: Path | None = None,
+    memory: DigestMemory | None = None,
+    maker: str | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write the key image `output` and `contents`, JSON of each file's sha256 and size_bytes.
 
+    `report`, if given, becomes JSON of what the boot loader gives the kernel.
+
     From `iso` come `.alpine-release`, all of `apks/` and processor microcode, if it has any.
     `kernel`, `initramfs` and `modloop` become `boot/vmlinuz-FLAVOR`, `boot/pxerd-FLAVOR`
-    (`boot/initramfs-FLAVOR` for `initramfs_kind="stock"`) and `boot/modloop-FLAVOR`; `apkovl`
-    becomes `TEMPLATE.apkovl.tar.gz` in the root. `options` are added to DEFAULT_OPTIONS and
-    stand for those of the same name. `timeout_deciseconds` 0 boots at once. `size_bytes` None
-    means: what the content needs and SPARE_BYTES. `firmware` is one or both of `bios`, `uefi`.
-    `cache` is a directory where the boot loader and the digests of the ISO's packages are kept
-    between runs.
+    (`boot/initramfs-FLAVOR` for `initramfs_kind="stock"`) and `boot/MODLOOP_NAME`, which is
+    `modloop-FLAVOR` if None; `apkovl` becomes `TEMPLATE.apkovl.tar.gz` in the root. `options`
+    are added to DEFAULT_OPTIONS and stand for those of the same name. `timeout_deciseconds` 0
+    boots at once. `size_bytes` None means: what the content needs and SPARE_BYTES. `firmware`
+    is one or both of `bios`, `uefi`. `cache` is a directory where boot loaders, the digests of
+    the ISO's packages and a record of the last image are kept between runs; GRUB and that record
+    count only for the code that `maker` stands for. `memory` may have digests of the other files.
 
     Raises RecipeError for values that make no key, BuildError for content that does not fit or
     that FAT cannot hold, SourceError, FormatError, ToolMissing. Neither output is touched then.
@@ -125,17 +136,18 @@ def build_usbkey(
     _check_choices(firmware, initramfs_kind, timeout_deciseconds, size_bytes, label)
     release = read_release_facts(facts.read_bytes(), subject=str(facts))
     _check_arch(release, firmware)
+    modloop_name = modloop_name or f"modloop-{flavor}"
     initramfs_path = f"boot/{_INITRAMFS_NAMES[initramfs_kind]}-{flavor}"
     packages, directories = _iso_sources(release, iso)
     parts = [
         _whole_file(f"boot/vmlinuz-{flavor}", kernel),
         _whole_file(initramfs_path, initramfs),
-        _whole_file(f"boot/modloop-{flavor}", modloop),
+        _whole_file(f"boot/{modloop_name}", modloop),
         _whole_file(f"{template}.apkovl.tar.gz", apkovl),
     ]
     # The ISO's digest stands for its packages', which are the same on every key made of it.
     kept = cache / f"packages-{release.iso_sha256[:32]}.json" if cache else None
-    digests = _known_digests(kept, packages, progress) | _digests(parts, progress)
+    digests = _known_digests(kept, packages, progress) | _part_digests(parts, memory, progress)
     sources = packages + parts
     identity = _identity(
         digests, label, flavor, options, timeout_deciseconds, serial_console, firmware, size_bytes
@@ -148,13 +160,14 @@ def build_usbkey(
         kernel=f"/boot/vmlinuz-{flavor}",
         initrds=tuple(f"/{path}" for path in (*microcode, initramfs_path)),
         options=merge_kernel_options(
-            _default_options(release, flavor, volume_uuid, serial_console), options
+            _default_options(release, modloop_name, volume_uuid, serial_console), options
         ),
         timeout_deciseconds=timeout_deciseconds,
         serial_console=serial_console,
     )
     loader = read_syslinux_loader(cache) if "bios" in firmware else None
-    made = _made_files(menu, firmware, loader, volume_uuid)
+    grub = _grub_image(volume_uuid, cache, maker) if "uefi" in firmware else None
+    made = _made_files(menu, loader, grub)
     volume = _plan(sources, made, directories, size_bytes, label, template)
     boot_sector = None
     if loader is not None:
@@ -173,10 +186,22 @@ def build_usbkey(
         ],
     )
     metadata = volume.metadata(volume_id=volume_id, boot_sector=boot_sector)
-    with replacing_file(output) as image:
-        _write_image(image, head, volume, metadata, sources, made, progress)
     sizes = {source.path: source.size_bytes for source in sources}
-    write_file(contents, _contents(digests, sizes, made))
+    record = None
+    if cache is not None and maker is not None:
+        record = ImageRecord(path=cache / f"key-{template}.json", maker=maker)
+    write_image(
+        output,
+        _image(head, volume, metadata, sources, digests, made),
+        record=record,
+        copied=_counting(progress, sum(sizes.values())),
+    )
+    make_directory(contents.parent)
+    with FileBatch() as batch:
+        batch.write(str(contents), _contents(digests, sizes, made))
+        if report is not None:
+            make_directory(report.parent)
+            batch.write(str(report), json.dumps({"kernel_options": menu.options}).encode() + b"\n")
 
 
 def _check_choices(
@@ -196,7 +221,11 @@ def _check_choices(
         )
     if initramfs_kind not in _INITRAMFS_NAMES:
         raise RecipeError(
-            "initramfs", "unknown kind", expected=" or ".join(_INITRAMFS_NAMES), got=initramfs_kind
+            "initramfs",
+            "unknown kind",
+            expected=" or ".join(_INITRAMFS_NAMES),
+            got=initramfs_kind,
+            hint="correct it in the template's [usbkey]",
         )
     if not 0 <= timeout_deciseconds <= _LONGEST_TIMEOUT_DECISECONDS:
         raise RecipeError(
@@ -204,6 +233,7 @@ def _check_choices(
             "cannot be told to a boot loader",
             expected=f"0 to {_LONGEST_TIMEOUT_DECISECONDS} tenths of a second",
             got=timeout_deciseconds,
+            hint="correct it in the template's [boot]",
         )
     if size_bytes is not None and size_bytes % _MEBIBYTE:
         raise RecipeError(
@@ -285,6 +315,19 @@ def _known_digests(
     return digests
 
 
+def _part_digests(
+    parts: Sequence[_Source], memory: DigestMemory | None, progress: Progress | None
+) -> dict[str, str]:
+    """Hex sha256 by path of whole files, read where `memory` has none."""
+    recalled = {
+        part.path: memory.recall(str(part.container), Identity.of(os.stat(part.container)))
+        for part in parts
+        if memory is not None
+    }
+    known = {path: digest for path, digest in recalled.items() if digest is not None}
+    return known | _digests([part for part in parts if part.path not in known], progress)
+
+
 def _digests(sources: Sequence[_Source], progress: Progress | None) -> dict[str, str]:
     """Hex sha256 by path; two at a time, the largest first, so that both threads end together."""
     total = sum(source.size_bytes for source in sources)
@@ -317,7 +360,7 @@ def _identity(digests: dict[str, str], *choices: object) -> bytes:
 
 
 def _default_options(
-    release: ReleaseFacts, flavor: str, volume_uuid: str, serial_console: bool
+    release: ReleaseFacts, modloop_name: str, volume_uuid: str, serial_console: bool
 ) -> tuple[str, ...]:
     options: tuple[str, ...] = DEFAULT_OPTIONS
     if release.generation == "G1":
@@ -326,15 +369,35 @@ def _default_options(
         options = (f"alpine_dev=UUID={volume_uuid}", *options)
     if release.generation == "G2":
         # A3.3-3.4: the modloop service wants to be told.
-        options = (f"modloop=/boot/modloop-{flavor}", *options)
+        options = (f"modloop=/boot/{modloop_name}", *options)
     if serial_console:
         # The last one becomes /dev/console; the kernel writes its messages to both.
         options = (*options, "console=tty0", "console=ttyS0,115200")
     return options
 
 
+def _grub_image(volume_uuid: str, cache: Path | None, maker: str | None) -> bytes:
+    """GRUB for UEFI, which looks for this volume.
+
+    Made for no volume in particular, it is kept in `cache` for `maker`: only its text differs.
+    """
+    text = write_grub_first_cfg(volume_uuid=volume_uuid)
+    if cache is None or maker is None:
+        return build_grub_image(first_configuration=text)
+    no_text = write_grub_first_cfg(volume_uuid=_NO_VOLUME)
+    head = maker.encode() + b"\n"
+    kept = Cache(cache).recall("grub", "medium") or b""
+    image = kept.removeprefix(head) if kept.startswith(head) else b""
+    if not image:
+        image = build_grub_image(first_configuration=no_text)
+        Cache(cache).keep("grub", "medium", head + image)
+    if len(no_text) != len(text) or image.count(no_text.encode("ascii")) != 1:
+        return build_grub_image(first_configuration=text)
+    return image.replace(no_text.encode("ascii"), text.encode("ascii"))
+
+
 def _made_files(
-    menu: BootMenu, firmware: Sequence[str], loader: SyslinuxLoader | None, volume_uuid: str
+    menu: BootMenu, loader: SyslinuxLoader | None, grub: bytes | None
 ) -> dict[str, bytes]:
     """Files of the key that are made here, with their content (`ldlinux.sys` not yet placed)."""
     made: dict[str, bytes] = {}
@@ -342,10 +405,8 @@ def _made_files(
         made[_LDLINUX_SYS] = loader.ldlinux_sys
         made[_LDLINUX_C32] = loader.ldlinux_c32
         made[f"{_SYSLINUX_DIRECTORY}/syslinux.cfg"] = write_syslinux_cfg(menu)
-    if "uefi" in firmware:
-        made["efi/boot/bootx64.efi"] = build_grub_image(
-            first_configuration=write_grub_first_cfg(volume_uuid=volume_uuid)
-        )
+    if grub is not None:
+        made["efi/boot/bootx64.efi"] = grub
         made["boot/grub/grub.cfg"] = write_grub_cfg(menu)
     return made
 
@@ -408,49 +469,47 @@ def _placed(loader: SyslinuxLoader, volume: FatVolume) -> PlacedLoader:
     )
 
 
-def _write_image(
-    image: Path,
+def _counting(progress: Progress | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def count(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        if progress:
+            progress("writing the key", done, total)
+
+    return count
+
+
+def _image(
     head: bytes,
     volume: FatVolume,
     metadata: Sequence[tuple[int, bytes]],
     sources: Sequence[_Source],
+    digests: dict[str, str],
     made: dict[str, bytes],
-    progress: Progress | None,
-) -> None:
-    """Write each byte that is not zero by layout once; all else stays a hole."""
+) -> DiskImage:
+    """Where each byte that is not zero by layout belongs."""
     offset_of = {
         path: PARTITION_OFFSET_BYTES + place.offset_bytes
         for path, place in volume.placements.items()
     }
-    total = sum(source.size_bytes for source in sources)
-    with ExitStack() as stack, open(image, "r+b", buffering=0) as target:
-        target.truncate(PARTITION_OFFSET_BYTES + volume.geometry.total_sectors * SECTOR_BYTES)
-        pieces = [(0, head)]
-        pieces += [(PARTITION_OFFSET_BYTES + offset, content) for offset, content in metadata]
-        pieces += [(offset_of[path], content) for path, content in made.items()]
-        for offset, content in pieces:
-            _write_at(target.fileno(), content, offset)
-        containers: dict[Path, int] = {}
-        done = 0
-        for source in sources:
-            if source.container not in containers:
-                opened = stack.enter_context(open(source.container, "rb"))
-                containers[source.container] = opened.fileno()
-            done += copy_extents(
-                containers[source.container],
-                source.extents,
-                target.fileno(),
-                offset_of[source.path],
-            )
-            if progress:
-                progress("writing the key", done, total)
-
-
-def _write_at(descriptor: int, content: bytes, offset: int) -> None:
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+    contents = [(0, head)]
+    contents += [(PARTITION_OFFSET_BYTES + offset, content) for offset, content in metadata]
+    contents += [(offset_of[path], content) for path, content in made.items()]
+    pieces = [ImagePiece(offset_bytes=offset, content=content) for offset, content in contents]
+    pieces += [
+        ImagePiece(
+            offset_bytes=offset_of[source.path],
+            container=source.container,
+            extents=source.extents,
+            digest=digests[source.path],
+        )
+        for source in sources
+        if source.size_bytes
+    ]
+    total_bytes = PARTITION_OFFSET_BYTES + volume.geometry.total_sectors * SECTOR_BYTES
+    return DiskImage(size_bytes=total_bytes, pieces=pieces)
 
 
 def _contents(digests: dict[str, str], sizes: dict[str, int], made: dict[str, bytes]) -> bytes:

@@ -308,7 +308,7 @@ def test_very_deep_trees_are_refused_before_the_system_gives_up(site):
         os.chdir(here)
     assert message_of(site) == (
         f"overlays/web/{('abcdefghi/' * 6)}...: name too long; expected at most 1024 bytes, got "
-        "1029"
+        "1029\n  next: give it or its directories shorter names"
     )
     collapse(site / "overlays/web/abcdefghi")
 
@@ -407,7 +407,8 @@ def test_a_rule_is_matched_in_its_own_overlay_only(site):
 
 def test_a_missing_overlay(site):
     assert message_of(site, stack=("base", "gone")) == (
-        "overlays/gone: cannot be read: No such file or directory"
+        "overlays/gone: cannot be read: No such file or directory\n"
+        "  next: make it, or take its name out of the template's overlays"
     )
 
 

@@ -8,30 +8,17 @@ import http.server
 import json
 import os
 import random
-import struct
 import subprocess
 import threading
 from functools import partial as bound
 
 import pytest
+from kernel_samples import bzimage
 
 from bootsmith.builders.iso import build_flavor, build_iso_tree, build_release, fetch_iso
 from bootsmith.errors import BuildError, FormatError, SourceError
 from bootsmith.formats.cpio import directory_entry, file_entry, write_cpio
 from bootsmith.formats.release_facts import read_release_facts
-
-
-def bzimage(kernel_release: str) -> bytes:
-    """A kernel that is nothing but its header."""
-    setup = bytearray(16 * 512)
-    setup[0x1F1] = 15
-    struct.pack_into("<I", setup, 0x1F4, 8)
-    struct.pack_into("<H", setup, 0x1FE, 0xAA55)
-    setup[0x202:0x208] = b"HdrS\x0f\x02"
-    struct.pack_into("<H", setup, 0x20E, 0x800)
-    text = f"{kernel_release} (build@host) #1 SMP\0".encode()
-    setup[0xA00 : 0xA00 + len(text)] = text
-    return bytes(setup) + bytes(128)
 
 
 def initramfs(kernel_release: str, *, lib: str = "lib") -> bytes:
@@ -534,6 +521,14 @@ def test_the_publishers_checksum_is_enough(fetch, text):
     assert fetch(checksum_url=f"{fetch.base}/a.iso.sha256").read_bytes() == CONTENT
 
 
+def test_an_iso_that_is_there_is_not_fetched_again(fetch):
+    fetch(sha256=SHA256)
+    (fetch.directory / "a.iso").unlink()
+    assert fetch(sha256=SHA256, sha512=SHA512).read_bytes() == CONTENT
+    with pytest.raises(SourceError):
+        fetch(sha256=SHA256, sha512="0" * 128)
+
+
 def unfetched(fetch, **arguments):
     fetch.output.parent.mkdir(exist_ok=True)
     fetch.output.write_text("old")
@@ -613,6 +608,14 @@ def test_a_signed_iso(fetch, keyring):
         f"{fetch.base}/a.iso: signature is not good; expected one by a key in"
     )
     assert "the signature is of other content (BADSIG" in message
+
+
+def test_a_signature_is_checked_of_an_iso_that_is_there(fetch, keyring):
+    fetch(sha256=SHA256)
+    (fetch.directory / "a.iso.asc").write_bytes(b"no signature")
+    with pytest.raises(SourceError, match="signature is not good"):
+        fetch(sha256=SHA256, signature_url=f"{fetch.base}/a.iso.asc", keyring=keyring)
+    assert fetch.output.read_bytes() == CONTENT
 
 
 def test_a_part_that_was_damaged_on_disk_is_fetched_again(fetch, monkeypatch):

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from kernel_samples import KERNEL, MODULES, stock_initramfs, write_modloop, write_module_tree
+from pxerd_samples import CERTIFICATES, LIBRARIES, PROGRAM, SCRIPT, TOOL, release_with
 
-from bootsmith.builders.pxerd import build_pxerd
 from bootsmith.errors import BootsmithError, BuildError, FormatError, RecipeError, SourceError
-from bootsmith.formats.apk import ApkEntry, ApkInfo, index_record, read_apk, write_apk, write_index
+from bootsmith.formats.additions import AddedFile, Additions, write_additions
 from bootsmith.formats.compression import compress_segment, decompress_initramfs
 from bootsmith.formats.cpio import directory_entry, file_entry, link_entry, read_cpio, write_cpio
-from bootsmith.formats.release_facts import IsoFile, ReleaseFacts, write_release_facts
-from bootsmith.formats.signing_key import derive_signing_key
 from bootsmith.tools.run import run_program
 
 PACKED_BY = {
@@ -27,84 +23,6 @@ PACKED_BY = {
     "xz": lambda data: run_program(["xz", "-c"], stdin=data).stdout,
     "zst": lambda data: run_program(["zstd", "-c"], stdin=data).stdout,
 }
-FEATURES = {
-    "network.modules": "kernel/drivers/net/virtio_net.ko*\nkernel/drivers/net/ethernet\n",
-    "squashfs.modules": "# comment\nkernel/fs/squashfs\n",
-    "nfs.modules": "kernel/fs/nfs\nkernel/fs/nfs_common\n",
-    "dhcp.modules": "kernel/net/packet/af_packet.ko*\n",
-    "dhcp.files": "/usr/share/udhcpc/default.script\n",
-    "tool.files": "/sbin/tool\n/etc/cert.pem\n",
-    "ghost.modules": "kernel/ghost\n",
-    "ghost.files": "/ghost\n",
-    "shell.files": "/bin/sh\n",
-}
-
-
-@dataclass
-class Site:
-    """Inputs below `root` that a test may change before it builds."""
-
-    root: Path
-    tree: Path
-    features: tuple[str, ...] = ("network", "squashfs")
-    options: dict = field(default_factory=dict)
-    messages: list = field(default_factory=list)
-
-    @property
-    def output(self):
-        return self.root / "pxerd"
-
-    @property
-    def report(self):
-        return json.loads((self.root / "report.json").read_text())
-
-    def write_stock(self, *, codec="gzip", **options):
-        plain = stock_initramfs(self.tree, **({"usr_merged": True} | options))
-        (self.root / "initramfs").write_bytes(compress_segment(plain, codec, 6))
-
-    def build(self, **options):
-        arguments = {
-            "initramfs": self.root / "initramfs",
-            "modloop": self.root / "modloop",
-            "kernel_config": None,
-            "kernel_release": None,
-            "iso": None,
-            "facts": None,
-            "features": self.features,
-            "feature_directories": [self.root / "features.d"],
-            "compression": "auto",
-            "level": None,
-            "cache": self.root / "cache",
-            "output": self.output,
-            "report": self.root / "report.json",
-            "progress": lambda *message: self.messages.append(message),
-        }
-        build_pxerd(**(arguments | self.options | options))
-        return self.entries()
-
-    def entries(self):
-        data = decompress_initramfs(self.output.read_bytes(), limit_bytes=10_000_000)
-        return {entry.name: entry for entry in read_cpio(data)}
-
-
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory):
-    root = tmp_path_factory.mktemp("kernel")
-    directory = write_module_tree(root / "tree")
-    write_modloop(root / "tree", root / "modloop")
-    return root, directory
-
-
-@pytest.fixture
-def site(kernel, tmp_path):
-    root, directory = kernel
-    shutil.copy(root / "modloop", tmp_path / "modloop")
-    (tmp_path / "features.d").mkdir()
-    for name, text in FEATURES.items():
-        (tmp_path / "features.d" / name).write_text(text)
-    made = Site(tmp_path, directory)
-    made.write_stock()
-    return made
 
 
 def unpack(site, directory):
@@ -196,9 +114,16 @@ def test_firmware_that_modules_name_comes_along(site):
     assert bytes(entries["usr/lib/firmware/virtio/blob.bin"].data) == b"blob" * 2000
     assert bytes(entries["usr/lib/firmware/acme/fw.bin.xz"].data) == b"fw-1.bin.xz"
     assert bytes(entries["usr/lib/firmware/acme/fw-1.bin.xz"].data) == b"packed"
+    acme, virtio = "ethernet/acme/acme-100.ko", "virtio_net.ko"
     assert site.report["firmware"] == {
         "added": ["acme/fw-1.bin.xz", "acme/fw.bin.xz", "virtio/blob.bin"],
         "absent": ["virtio/absent.bin"],
+        "named_by": {
+            "acme/fw-1.bin.xz": "acme/fw.bin.xz",
+            "acme/fw.bin.xz": f"kernel/drivers/net/{acme}",
+            "virtio/absent.bin": f"kernel/drivers/net/{virtio}",
+            "virtio/blob.bin": f"kernel/drivers/net/{virtio}",
+        },
     }
 
 
@@ -227,11 +152,15 @@ def test_firmware_comes_along_through_links_to_directories(site):
         assert name in site.report["firmware"]["added"]
 
 
+def found(at, glob, *, modules=(), built_in=()):
+    return {"at": at, "glob": glob, "modules": list(modules), "built_in": list(built_in)}
+
+
 def test_the_report_says_what_came_and_why(site):
     site.features = ("nfs", "dhcp", "shell", "network")
     site.build()
     assert site.report == {
-        "schema": 1,
+        "schema": 3,
         "kernel_release": KERNEL,
         "module_directory": f"usr/lib/modules/{KERNEL}",
         "compression": {
@@ -239,25 +168,41 @@ def test_the_report_says_what_came_and_why(site):
             "level": 6,
             "reason": "no kernel configuration to read; every kernel takes gzip",
         },
+        "asked": ["nfs", "dhcp", "shell", "network"],
         "features": {
-            "nfs": {"modules": [], "built_in": ["kernel/fs/nfs/nfs.ko"], "files": []},
-            "dhcp": {
-                "modules": ["kernel/net/packet/af_packet.ko"],
-                "built_in": [],
-                "files": [],
-            },
-            "shell": {"modules": [], "built_in": [], "files": ["usr/bin/sh"]},
-            "network": {
-                "modules": [
-                    "kernel/drivers/net/ethernet/acme/acme-100.ko",
-                    "kernel/drivers/net/virtio_net.ko",
-                ],
-                "built_in": [],
-                "files": [],
-            },
+            "nfs": [
+                found("nfs.modules:1", "kernel/fs/nfs", built_in=["kernel/fs/nfs/nfs.ko"]),
+                found("nfs.modules:2", "kernel/fs/nfs_common"),
+            ],
+            "dhcp": [
+                found(
+                    "dhcp.modules:1",
+                    "kernel/net/packet/af_packet.ko*",
+                    modules=["kernel/net/packet/af_packet.ko"],
+                ),
+                {"at": "dhcp.files:1", "glob": "/usr/share/udhcpc/default.script", "files": []},
+            ],
+            "shell": [{"at": "shell.files:1", "glob": "/bin/sh", "files": ["usr/bin/sh"]}],
+            "network": [
+                found(
+                    "network.modules:1",
+                    "kernel/drivers/net/virtio_net.ko*",
+                    modules=["kernel/drivers/net/virtio_net.ko"],
+                ),
+                found(
+                    "network.modules:2",
+                    "kernel/drivers/net/ethernet",
+                    modules=["kernel/drivers/net/ethernet/acme/acme-100.ko"],
+                ),
+            ],
         },
         "modules": {
-            "stock": 4,
+            "stock": [
+                "kernel/drivers/block/loop.ko",
+                "kernel/fs/ext4/ext4.ko",
+                "kernel/fs/jbd2/jbd2.ko",
+                "kernel/lib/libcrc32c.ko",
+            ],
             "added": [
                 "kernel/crypto/crc32c-intel.ko",
                 "kernel/crypto/crc32c_generic.ko",
@@ -276,12 +221,17 @@ def test_the_report_says_what_came_and_why(site):
                 "kernel/crypto/crc32c_generic.ko": "kernel/fs/ext4/ext4.ko",
             },
         },
+        "firmware_directory": "usr/lib/firmware",
         "firmware": site.report["firmware"],
         "packages": {},
+        "signature": "stock",
+        "signature_files": [],
+        "needed_by": {},
+        "patches": [],
         "notes": [
-            "feature nfs: kernel/fs/nfs_common is no module of this kernel",
-            "feature dhcp: usr/share/udhcpc/default.script is neither in the stock initramfs "
-            "nor in a package of the release",
+            "feature nfs: nfs.modules:2: kernel/fs/nfs_common is no module of this kernel",
+            "feature dhcp: dhcp.files:1: /usr/share/udhcpc/default.script is neither in the stock "
+            "initramfs nor in a package of the release",
             "module libcrc32c: its softdep not-there is not in this kernel",
         ],
         "output": site.report["output"],
@@ -332,7 +282,7 @@ def test_the_first_directory_that_has_a_file_wins(site, tmp_path):
     (own / "dhcp.modules").write_text("kernel/fs/squashfs\n")
     site.features = ("dhcp", "dhcp")
     site.build(feature_directories=[own, site.root / "features.d", tmp_path / "absent"])
-    account = site.report["features"]["dhcp"]
+    account = site.report["features"]["dhcp"][0]
     assert account["modules"] == ["kernel/fs/squashfs/squashfs.ko"]
     assert "udhcpc" in site.report["notes"][0]
 
@@ -365,61 +315,6 @@ def test_compressed_modules_become_plain(kernel, site, tmp_path, suffix, packed_
 # Packages
 
 
-KEY = derive_signing_key(name="test.rsa.pub", seed="tests of pxerd", size_bits=1024)
-PROGRAM = Path("/bin/true").read_bytes()  # needs its interpreter and libc.so.6
-SCRIPT = ApkEntry(name="usr/share/udhcpc/default.script", mode=0o755, data=b"#!/bin/sh\n")
-TOOL = ApkEntry(name="usr/sbin/tool", mode=0o755, data=PROGRAM)
-CERTIFICATES = (
-    ApkEntry(name="etc/cert.pem", kind="symlink", target="certs/all.crt"),
-    ApkEntry(name="etc/certs/all.crt", data=b"certificates"),
-)
-LIBRARIES = (
-    ApkEntry(name="lib64/ld-linux-x86-64.so.2", mode=0o755, data=b"loader"),
-    ApkEntry(name="lib/x86_64-linux-gnu/libc.so.6", kind="symlink", target="libc-2.so"),
-    ApkEntry(name="lib/x86_64-linux-gnu/libc-2.so", mode=0o755, data=b"c library"),
-)
-
-
-def release_with(site, *packages):
-    iso, files, records = b"", [], []
-    for name, provides, *entries in packages:
-        apk = write_apk(
-            info=ApkInfo(name=name, version="1-r0", provides=provides), entries=entries, key=KEY
-        )
-        records.append(index_record(read_apk(apk), file_size_bytes=len(apk)))
-        files.append((f"apks/x86_64/{name}-1-r0.apk", apk))
-    index = write_index(description="test", records=records, key=KEY)
-    files.append(("apks/x86_64/APKINDEX.tar.gz", index))
-    placed = []
-    for path, content in files:
-        iso += bytes(-len(iso) % 2048)
-        placed.append(
-            IsoFile(
-                path=path,
-                type="file",
-                mode=0o644,
-                size_bytes=len(content),
-                extents=((len(iso), len(content)),),
-            )
-        )
-        iso += content
-    (site.root / "iso").write_bytes(iso)
-    facts = ReleaseFacts(
-        release="3.24.0",
-        profile="standard",
-        arch="x86_64",
-        generation="G5",
-        is_standin=False,
-        volume_id="",
-        iso_size_bytes=len(iso),
-        iso_sha256=hashlib.sha256(iso).hexdigest(),
-        flavors={},
-        files=tuple(placed),
-    )
-    (site.root / "facts.json").write_bytes(write_release_facts(facts))
-    site.options |= {"iso": site.root / "iso", "facts": site.root / "facts.json"}
-
-
 def test_files_come_from_the_packages_of_the_release(site):
     release_with(
         site,
@@ -437,7 +332,16 @@ def test_files_come_from_the_packages_of_the_release(site):
     assert bytes(entries["usr/lib/x86_64-linux-gnu/libc-2.so"].data) == b"c library"
     assert stat.S_ISLNK(entries["lib"].mode)
     report = site.report
-    assert report["features"]["tool"]["files"] == ["usr/sbin/tool", "etc/cert.pem"]
+    assert [line["files"] for line in report["features"]["tool"]] == [
+        ["usr/sbin/tool"],
+        ["etc/cert.pem"],
+    ]
+    assert report["needed_by"] == {
+        "etc/certs/all.crt": "etc/cert.pem",
+        "lib64/ld-linux-x86-64.so.2": "usr/sbin/tool",
+        "usr/lib/x86_64-linux-gnu/libc.so.6": "usr/sbin/tool",
+        "usr/lib/x86_64-linux-gnu/libc-2.so": "usr/lib/x86_64-linux-gnu/libc.so.6",
+    }
     assert report["packages"] == {
         "usr/share/udhcpc/default.script": "busybox",
         "usr/sbin/tool": "tool",
@@ -463,8 +367,8 @@ def test_a_program_without_its_libraries_is_refused(site):
     release_with(site, ("tool", (), TOOL))
     site.features = ("tool",)
     assert refused(site, BuildError).message == (
-        "/lib64/ld-linux-x86-64.so.2: is needed, but neither in the stock initramfs nor in a "
-        "package of the release"
+        "/lib64/ld-linux-x86-64.so.2: is needed by usr/sbin/tool, but neither in the stock "
+        "initramfs nor in a package of the release"
     )
 
 
@@ -497,6 +401,38 @@ def test_a_feature_of_which_nothing_exists(site):
         f"feature ghost: nothing of it exists for kernel {KERNEL}; "
         "expected a module, built in or not, or a file, got kernel/ghost; ghost"
     )
+
+
+def test_a_required_line_must_match(site):
+    site.write_feature("nfs.required", "# a comment\n\n/kernel/fs/nfs/\n")
+    site.features = ("nfs",)
+    site.build()  # built in is there
+    site.write_feature("nfs.required", "kernel/fs/nfs\nkernel/fs/nfs_common\n")
+    assert str(refused(site, BuildError)) == (
+        "feature nfs: nfs.modules:2: kernel/fs/nfs_common is no module of this kernel; expected "
+        "something, as nfs.required:2 says\n  next: correct the line, or leave nfs out; what only "
+        "one flavor has belongs in [pxerd.flavor.NAME] of the release recipe"
+    )
+    site.features = ("dhcp",)
+    site.write_feature("dhcp.required", "/usr/share/udhcpc/default.script\n")
+    assert refused(site, BuildError).message == (
+        "feature dhcp: dhcp.files:1: /usr/share/udhcpc/default.script is neither in the stock "
+        "initramfs nor in a package of the release; expected something, as dhcp.required:1 says"
+    )
+    site.write_feature("dhcp.required", "/usr/share/udhcpc/default.scrip\n")
+    assert refused(site, RecipeError).message == (
+        "dhcp.required:1: usr/share/udhcpc/default.scrip is no line of dhcp.modules or dhcp.files"
+    )
+
+
+def test_what_is_required_goes_with_its_lists(site, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "nfs.modules").write_text("kernel/fs/nfs\n")
+    site.write_feature("nfs.required", "kernel/fs/nfs_common\n")
+    site.features = ("nfs",)
+    site.build(feature_directories=[own, site.root / "features.d"])
+    refused(site, BuildError, feature_directories=[site.root / "features.d", own])
 
 
 def test_kernels_that_differ(site, kernel, tmp_path):
@@ -571,3 +507,147 @@ def test_codecs_that_this_kernel_cannot_unpack(site, tmp_path):
         "level": 9,
         "reason": "CONFIG_RD_ZSTD=y",
     }
+
+
+# -- patches of init -------------------------------------------------------------------
+
+INIT = b'#!/bin/sh\nVERSION=3.1.0-r2\necho "Alpine Init $VERSION"\nfind_media\n'
+PATCH = """schema = 1
+summary = "looks elsewhere"
+script = "init"
+features = ["squashfs"]
+[texts]
+more = "look_elsewhere"
+[[ranges]]
+versions = ">=2.0 <3.0"
+not_needed = "it did then"
+[[ranges]]
+versions = ">=3.0 <3.5"
+hunks = [{ before = "find_media", texts = ["more"] }]
+"""
+
+
+def patched_site(site, init=INIT, patch=PATCH, name="elsewhere"):
+    site.write_stock(more=[file_entry("init", init, mode=0o755)])
+    (site.root / "patches").mkdir(exist_ok=True)
+    (site.root / f"patches/{name}.toml").write_text(patch)
+    return site
+
+
+@pytest.mark.parametrize("patches", [["auto"], ["elsewhere"], ["auto", "elsewhere"]])
+def test_init_is_patched_when_a_feature_wants_it(site, patches):
+    init = patched_site(site).build(patches=patches)["init"]
+    expected = INIT.replace(b"find_media", b"look_elsewhere\nfind_media")
+    assert (bytes(init.data), init.mode) == (expected, stat.S_IFREG | 0o755)
+    assert site.report["patches"] == [
+        {
+            "patch": "elsewhere",
+            "init_version": "3.1.0-r2",
+            "range": ">=3.0 <3.5",
+            "sha256_before": hashlib.sha256(INIT).hexdigest(),
+            "sha256_after": hashlib.sha256(expected).hexdigest(),
+        }
+    ]
+
+
+def test_init_stays_where_no_patch_is_wanted_or_needed(site):
+    patched_site(site)
+    assert bytes(site.build(patches=[])["init"].data) == INIT
+    assert bytes(site.build(features=["network"])["init"].data) == INIT
+    assert site.report["patches"] == []
+    old = INIT.replace(b"3.1.0", b"2.8.0")
+    patched_site(site, old)
+    assert bytes(site.build()["init"].data) == old
+    (account,) = site.report["patches"]
+    assert account["not_needed"] == "it did then"
+    assert account["sha256_before"] == account["sha256_after"]
+
+
+def test_patches_are_applied_one_after_another(site):
+    patched_site(site)
+    second = PATCH.replace("look_elsewhere", "wait_a_bit").replace("find_media", "look_elsewhere")
+    second = second.replace('features = ["squashfs"]\n', "")
+    patched_site(site, patch=second, name="waiting")
+    entries = site.build(patches=["auto", "waiting"])
+    assert b"\nwait_a_bit\nlook_elsewhere\nfind_media\n" in bytes(entries["init"].data)
+    assert [account["patch"] for account in site.report["patches"]] == ["elsewhere", "waiting"]
+
+
+def test_the_patch_of_the_first_directory_wins(site, tmp_path):
+    patched_site(site)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "elsewhere.toml").write_text(PATCH.replace("look_elsewhere", "look_here"))
+    entries = site.build(patch_directories=[own, site.root / "patches", tmp_path / "absent"])
+    assert b"look_here" in bytes(entries["init"].data)
+
+
+@pytest.mark.parametrize(
+    "change,error,message",
+    [
+        (
+            {"init": INIT.replace(b"find_media", b"find media")},
+            BuildError,
+            'patch elsewhere for >=3.0 <3.5 does not apply to init 3.1.0-r2; its anchor is "find',
+        ),
+        (
+            {"init": INIT.replace(b"3.1.0", b"3.15.0")},
+            BuildError,
+            "patch elsewhere knows no init of version 3.15.0-r2; expected one of >=2.0 <3.0, >=3.0",
+        ),
+        (
+            {"init": b"#!/bin/sh\n"},
+            FormatError,
+            "does not say which version of Alpine's init it is",
+        ),
+        ({"init": b"\x7fELF"}, FormatError, "is no script: it does not start with #!"),
+        ({"patch": "schema = 1"}, RecipeError, "elsewhere.toml: the patch: summary is missing"),
+        (
+            {"patch": PATCH.replace('"init"', '"modloop"')},
+            RecipeError,
+            "patch elsewhere: is not for",
+        ),
+        ({"name": "elsewere"}, RecipeError, "there is no such patch; expected auto or one of else"),
+    ],
+)
+def test_a_patch_that_does_not_fit_stops_the_build(site, change, error, message):
+    patched_site(site, **change)
+    with pytest.raises(error) as caught:
+        site.build(patches=["elsewhere"])
+    assert message in str(caught.value)
+    assert "next: " in str(caught.value)
+    assert not site.output.exists()
+
+
+def test_an_initramfs_without_init_cannot_be_patched(site):
+    patched_site(site)
+    plain = stock_initramfs(site.tree, usr_merged=True)
+    entries = [entry for entry in read_cpio(plain) if entry.name != "init"]
+    (site.root / "initramfs").write_bytes(write_cpio(entries))
+    with pytest.raises(BuildError, match="initramfs: init: there is no such script to patch"):
+        site.build()
+
+
+def test_what_the_modloop_is_verified_with_takes_the_place_of_the_stocks(site):
+    old = "var/cache/misc/modloop-virt.SIGN.RSA.alpine.rsa.pub"
+    new = "var/cache/misc/modloop-virt.SIGN.RSA.site.rsa.pub"
+    site.write_stock(more=[file_entry(old, b"signature of the release")])
+    assert bytes(site.build()[old].data) == b"signature of the release"
+    additions = Additions(
+        choice="signed",
+        removed=(old,),
+        files=(
+            AddedFile(path="etc/apk/keys/site.rsa.pub", content=b"public"),
+            AddedFile(path=new, content=b"\0\xff"),
+        ),
+        notes=("modloop-virt is signed with site.rsa.pub",),
+    )
+    (site.root / "signature.json").write_bytes(write_additions(additions))
+    entries = site.build(signature=site.root / "signature.json")
+    assert old not in entries
+    assert bytes(entries[new].data) == b"\0\xff"
+    assert entries[new].mode == stat.S_IFREG | 0o644
+    assert bytes(entries["etc/apk/keys/site.rsa.pub"].data) == b"public"
+    assert bytes(entries["etc/apk/keys/alpine.rsa.pub"].data) == b"key"
+    assert site.report["signature"] == "signed"
+    assert additions.notes[0] in site.report["notes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ WANTED = re.compile(
     r"lib/modules/[^/]+/(modules\.|kernel/(fs/(nfs|lockd|squashfs|netfs|fscache|fuse)|"
     r"net/(sunrpc|packet|core|802|dns)|crypto|lib|drivers/(virtio|block|scsi|net/[^/]*\.ko)))"
 )
+TWO_NAMES = ("etc/two", "usr/bin/one")
+THREE_NAMES = ("etc/small", "etc/smaller", "usr/bin/small")
 FEATURES = ("dhcp", "nfs", "squashfs", "virtio")
 INIT = """#!/bin/busybox sh
 busybox=/bin/busybox
@@ -34,6 +37,7 @@ for module in virtio_net nfsv3 nfsv4 af_packet squashfs loop; do
 	/bin/modprobe "$module" || echo "guest-failed $module"
 done
 echo "guest-modules $(sed 's/ .*//' /proc/modules | sort | tr '\\n' ' ')"
+echo "guest-names $(stat -c %h /usr/bin/one /etc/two /etc/small | tr '\\n' ' ')"
 echo "guest-links $(readlink /lib) $(readlink /usr/bin/sh)"
 echo "guest-digest $(find / -xdev -type f | sort | xargs md5sum | md5sum)"
 poweroff -f
@@ -73,7 +77,7 @@ def _fetch(directory):
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory):
-    """A usr-merged initramfs of busybox and our /init, without any module."""
+    """A usr-merged initramfs of busybox and our /init, with hard links, without any module."""
     path = tmp_path_factory.mktemp("stock") / "initramfs"
     plain = write_cpio(
         [
@@ -86,13 +90,17 @@ def stock(tmp_path_factory):
             link_entry("usr/bin/sh", "/bin/busybox"),
             file_entry("init", INIT.encode(), mode=0o755),
             file_entry("etc.conf", b"x" * 3),
+            directory_entry("etc"),
+            *(replace(file_entry(name, b"two names" * 999), linked="1") for name in TWO_NAMES),
+            *(replace(file_entry(name, b"small"), linked="2") for name in THREE_NAMES),
         ]
     )
-    path.write_bytes(compress_segment(plain, "gzip", 6))
+    early = [directory_entry("kernel"), file_entry("kernel/early", b"for the kernel" * 999)]
+    path.write_bytes(write_cpio(early) + compress_segment(plain, "gzip", 6))
     return path
 
 
-@pytest.mark.parametrize("codec", ["gzip", "xz", "zstd", "none"])
+@pytest.mark.parametrize("codec", ["gzip", "xz", "zstd", "none", "appended"])
 def test_the_kernel_unpacks_every_segment(cloud, stock, checkout, tmp_path, codec):
     kernel, config, release, modloop = cloud
     output = tmp_path / "pxerd"
@@ -105,7 +113,10 @@ def test_the_kernel_unpacks_every_segment(cloud, stock, checkout, tmp_path, code
         facts=None,
         features=FEATURES,
         feature_directories=[checkout / "recipes/features.d"],
-        compression=codec,
+        patches=[],
+        patch_directories=[],
+        compression=codec if codec != "appended" else "zstd",
+        addition=tmp_path / "addition" if codec == "appended" else None,
         level=None,
         cache=tmp_path / "cache",
         output=output,
@@ -125,6 +136,7 @@ def test_the_kernel_unpacks_every_segment(cloud, stock, checkout, tmp_path, code
     assert {"virtio_net", "nfsv3", "nfsv4", "squashfs", "loop", "sunrpc"} <= set(
         said["modules"].split()
     )
+    assert said["names"] == "2 2 3"
     assert said["links"] == "usr/lib /bin/busybox"
     assert said["digest"] == expected_digest(output)
 

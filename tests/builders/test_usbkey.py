@@ -13,6 +13,7 @@ import pytest
 
 from bootsmith.builders.usbkey import PARTITION_OFFSET_BYTES, build_usbkey
 from bootsmith.errors import BootsmithError, BuildError, FormatError, RecipeError, ToolMissing
+from bootsmith.files.digest import Identity
 from bootsmith.formats.cpio import directory_entry, file_entry, write_cpio
 from bootsmith.formats.mbr import read_mbr
 from bootsmith.formats.release_facts import (
@@ -241,6 +242,13 @@ def test_old_releases_are_told_where_to_look(parts, generation, first):
     assert append[1].startswith(first.format(uuid=volume_uuid(image)))
 
 
+def test_the_report_says_what_the_kernel_is_told(parts):
+    report = parts.directory / "out" / "report.json"
+    image = parts.build(report=report)
+    options = json.loads(report.read_bytes())["kernel_options"]
+    assert f"\tAPPEND {' '.join(options)}\n".encode() in read(image, "boot/syslinux/syslinux.cfg")
+
+
 @pytest.mark.parametrize(
     "firmware, present, absent",
     [
@@ -267,6 +275,67 @@ def test_equal_parts_give_equal_bytes_and_others_another_uuid(parts):
     assert hashlib.sha256(again.read_bytes()).hexdigest() == digest
     (parts.directory / "default.apkovl.tar.gz").write_bytes(b"changed")
     assert volume_uuid(parts.build()) != uuid
+
+
+def write_overlay(size_bytes):
+    return lambda parts: (parts.directory / "default.apkovl.tar.gz").write_bytes(b"n" * size_bytes)
+
+
+@pytest.mark.parametrize(
+    "change, arguments, is_changed",
+    [
+        (write_overlay(36_001), {}, True),
+        (write_overlay(5), {}, True),
+        (write_overlay(3_000_000), {}, True),
+        (write_overlay(30_000_000), {}, False),
+        (lambda parts: (parts.directory / "pxerd").write_bytes(b"new" * 7000), {}, True),
+        (lambda parts: os.utime(parts.directory / "modloop", (1, 1)), {}, True),
+        (lambda parts: None, {"options": ("quiet", "debug")}, True),
+        (lambda parts: None, {"serial_console": True, "timeout_deciseconds": 0}, True),
+        (lambda parts: None, {"label": "OTHER"}, True),
+        (lambda parts: None, {"firmware": ("uefi",)}, True),
+        (lambda parts: None, {"flavor": "lts", "modloop_name": "modloop-other"}, True),
+        (lambda parts: None, {"template": "desk"}, False),
+        (lambda parts: None, {"size_bytes": 80 << 20}, False),
+        (lambda parts: None, {"maker": "other code"}, False),
+    ],
+)
+def test_changed_key_is_the_key_made_anew(parts, change, arguments, is_changed):
+    image = parts.build(maker="code")
+    with open(image, "rb") as kept:  # so that no other file gets its inode number
+        change(parts)
+        parts.build(**({"maker": "code"} | arguments))
+        assert (image.stat().st_ino == os.fstat(kept.fileno()).st_ino) == is_changed
+    outputs = {name: parts.arguments[name].read_bytes() for name in ("output", "contents")}
+    anew = {name: parts.directory / "anew" / name for name in outputs}
+    parts.build(**(arguments | anew | {"maker": None, "cache": None}))
+    assert {name: path.read_bytes() for name, path in anew.items()} == outputs
+
+
+def test_an_edited_key_is_made_anew(parts):
+    image = parts.build(maker="code")
+    good = image.read_bytes()
+    with open(image, "r+b") as out:
+        out.seek(-5_000_000, os.SEEK_END)
+        out.write(b"someone was here")
+    parts.build(maker="code")
+    assert image.read_bytes() == good
+
+
+def test_remembered_digests_are_taken(parts):
+    class Memory:
+        def recall(self, path, identity):
+            assert Identity.of(os.stat(path)) == identity
+            return "ab" * 32 if path.endswith("modloop") else None
+
+        def remember(self, path, identity, sha256):
+            raise AssertionError(path)
+
+    parts.build(memory=Memory())
+    contents = json.loads(parts.arguments["contents"].read_bytes())
+    assert contents["boot/modloop-lts"]["sha256"] == "ab" * 32
+    kernel = hashlib.sha256((parts.directory / "vmlinuz").read_bytes()).hexdigest()
+    assert contents["boot/vmlinuz-lts"]["sha256"] == kernel
 
 
 @pytest.mark.parametrize("left", [b"", b"{", b"{}", b"\0" * 500])
