@@ -1,43 +1,61 @@
 """The only importer of doit: steps become tasks, errors become failures.
 
 doit decides order and selection. Whether a step is up to date, how it is done and what
-is remembered of it is the Executor's; doit's own state file holds nothing of value.
+is remembered of it is the Executor's; doit's own records hold nothing of value.
 doit's file_dep is not used: its answer for an unknown state is "changed", so a run
 that was killed would redo what was finished. Order is given by task_dep instead.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import multiprocessing.process
+import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from doit import get_var
 from doit.exceptions import TaskError
 from doit.reporter import ConsoleReporter
 
-from bootsmith.errors import BootsmithError
+from bootsmith.command_line import early_answer
+from bootsmith.errors import BootsmithError, PublishError, RecipeError
+from bootsmith.files.storage_errors import named_storage_errors
+from bootsmith.front import COMPLETION, UNFINISHED, is_plain_build
 from bootsmith.graph.execute import Executor
 from bootsmith.graph.key import shown
 from bootsmith.graph.layout import Layout
 from bootsmith.graph.registry import plan_site
 from bootsmith.graph.step import Group, Step
-from bootsmith.reporting import Report
+from bootsmith.graph.verb import Option, Verb
+from bootsmith.graph.verbs import STANDING, plan_site_verbs, plan_verbs
+from bootsmith.reporting import Report, Summary, chosen_report
 
 _EXIT_BAD_RECIPE = 2
+_EXIT_BAD_WORDS = 3  # as doit itself for words that it does not know
+_EXIT_LOCKED = 2
+_LOCK_CHOICES = ("wait", "fail")
+_EXIT_LOST_WORKER = 2
 _EXIT_SIGNAL = 128  # as shells report a program that a signal ended
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def doit_config(root: Path) -> dict[str, Any]:
     """DOIT_CONFIG of a site."""
-    artifacts = Layout(root).artifacts
-    artifacts.mkdir(exist_ok=True)
     return {
         "default_tasks": ["build"],
-        "dep_file": str(artifacts / "doit.json"),
-        "backend": "json",
+        # doit's own records hold nothing of value, and a run that is killed while it writes
+        # them to a file leaves one that no later run can read: they stay in memory.
+        "dep_file": ":memory:",
+        "backend": "sqlite3",
         "reporter": SiteReporter,
         "verbosity": 2,
         "action_string_formatting": "new",
@@ -46,18 +64,77 @@ def doit_config(root: Path) -> dict[str, Any]:
 
 def site_tasks(root: Path) -> Iterator[dict[str, Any]]:
     """Every task of the site below `root`, for a `task_` function to yield from."""
+    layout = Layout(root)
+    verbs = plan_verbs(layout)
     try:
         from bootsmith.site.loader import load_site
 
         site = load_site(root)
-        layout = Layout(root)
         steps, groups = plan_site(site, layout)
     except BootsmithError as error:
+        if _asked_for(sys.argv) in {verb.name for verb in verbs}:
+            yield from verb_tasks(layout, verbs)
+            return
         # One failing task creator breaks every doit command with a traceback; a bad
         # recipe deserves its one clear message instead.
         print(error, file=sys.stderr)
         sys.exit(_EXIT_BAD_RECIPE)
-    yield from step_tasks(layout, steps, groups)
+    verbs = (*plan_verbs(layout, site), *plan_site_verbs(site, layout, steps))
+    tasks = [*step_tasks(layout, steps, groups), *verb_tasks(layout, verbs)]
+    names: dict[str, Iterable[str]] = {
+        "template": site.templates,
+        "release": site.releases,
+        "target": site.publish,
+    }
+    _answer_early(root, tasks, verbs, names)
+    yield from tasks
+
+
+def _answer_early(
+    root: Path,
+    tasks: Sequence[Mapping[str, Any]],
+    verbs: Sequence[Verb],
+    recipe_names: Mapping[str, Iterable[str]],
+) -> None:
+    """Leave with help, or with one message for a word that leads nowhere."""
+    if Path(sys.argv[0]).parent.name != "doit" and Path(sys.argv[0]).name != "doit":
+        return  # read by some other program: its words are not ours
+    names = {}
+    for task in tasks:
+        name, part = task["basename"], task.get("name")
+        names[f"{name}:{part}" if part else name] = task["doc"]
+    if sys.argv[1:2] == [COMPLETION]:
+        _complete(root, names, verbs, recipe_names)
+    files = {path for task in tasks for path in task.get("targets", ())}
+    try:
+        answer = early_answer(sys.argv, tasks=names, files=files, verbs=verbs)
+    except BootsmithError as error:
+        print(error, file=sys.stderr)
+        sys.exit(_EXIT_BAD_WORDS)
+    if answer is not None:
+        print(answer)
+        sys.exit(0)
+
+
+def _complete(
+    root: Path,
+    tasks: Iterable[str],
+    verbs: Sequence[Verb],
+    recipe_names: Mapping[str, Iterable[str]],
+) -> NoReturn:
+    from bootsmith.completion import candidates, names_below  # when Tab was pressed
+
+    steps = [name for name in tasks if ":" in name]
+    sets = [name.partition(":")[2] for name in steps if name.startswith("pxerd:")]
+    named = names_below(root, {"step": steps, "set": sets, **recipe_names})
+    print("\n".join(candidates(UNFINISHED, tasks=tasks, verbs=verbs, named=named)))
+    sys.exit(0)
+
+
+def _asked_for(argv: Sequence[str]) -> str | None:
+    """The task that a command line begins with: no options, no `name=value`, not `run`."""
+    words = (word for word in argv[1:] if word != "run" and word[0] != "-" and "=" not in word)
+    return next(words, None)
 
 
 def step_tasks(
@@ -91,18 +168,60 @@ def _stop_tidily_when_told() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
+    _RUN.process_id = os.getpid()
+    os.register_at_fork(after_in_child=_end_with_doit, after_in_parent=_notice_lost_workers)
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    _RUN.report.stopped()
+    if os.getpid() == _RUN.process_id:  # workers of `doit -n` are told too; one message is enough
+        _RUN.report.stopped()
     sys.exit(_EXIT_SIGNAL + number)
+
+
+def _end_with_doit() -> None:
+    """In a worker of `doit -n`: die when doit is killed.
+
+    It would wait for work for ever otherwise, with the lock in its hands.
+    """
+    import ctypes  # only workers need it
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != _RUN.process_id:  # killed before the kernel knew of our wish
+        os._exit(_EXIT_SIGNAL + signal.SIGKILL)
+
+
+def _notice_lost_workers() -> None:
+    """After the first worker of `doit -n` was made."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, _a_child_ended)
+
+
+def _a_child_ended(number: int, frame: object) -> None:
+    """End if it was a worker that someone killed: doit would wait for its answer for ever."""
+    # There is no public list: active_children() drops those that ended.
+    for worker in list(multiprocessing.process._children):  # type: ignore[attr-defined] # noqa: SLF001
+        if (worker.exitcode or 0) < 0:
+            _RUN.report.failed(
+                "doit -n",
+                f"a worker was ended by signal {-worker.exitcode}, by a lack of memory perhaps\n"
+                "  next: run it with fewer workers; what was finished stays finished",
+            )
+            # Not sys.exit: raised within a finalizer it would be swallowed. The other workers
+            # die with us, and their programs with them; what they left the next run collects.
+            os._exit(_EXIT_LOST_WORKER)
 
 
 class _Run:
     """What the reporter and the tasks of one doit process share."""
 
     executor: Executor | None = None
-    report = Report(sys.stderr)
+    process_id = 0
+    started_epoch_ns = time.time_ns()
+    summary = Summary()
+
+    @cached_property
+    def report(self) -> Report:
+        return chosen_report(sys.stderr)
 
 
 _RUN = _Run()
@@ -120,13 +239,17 @@ def _kind_headings(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
 _KIND_WORDS: Mapping[str, str] = {
     "lock": "pin the newest packages of each stand-in, to be committed",
     "source": "get each release's ISO: packages, download or stand-in",
-    "release": "read each release: what its ISO holds",
+    "iso": "read each ISO: what the release holds",
     "flavor": "take kernel, initramfs and modloop of each flavor out of its ISO",
+    "medium": "digest each file of each ISO, for trees that are served",
     "pxerd": "make each initramfs that can boot from the network",
     "modloop": "make each image of kernel modules",
     "apkovl": "pack each template's overlay",
     "usbkey": "make each template's USB key image",
+    "ramroot": "pack each image that runs from memory",
+    "installer": "take each installer's kernel and initramfs",
     "smoke": "boot what was built and demand proof",
+    "proof": "boot what was built, where no boot of the very same bytes is on record",
 }
 
 
@@ -140,37 +263,70 @@ def _task_of(step: Step, executor: Executor, producers: Mapping[Path, str]) -> d
         "uptodate": [(_is_done, [step.label])],
         "doc": step.summary,
         "title": lambda task: task.name,
-        "clean": [] if step.by_request else True,
+        "clean": _may_be_cleaned(step, executor.layout),
         "verbosity": 2,
     }
-    if step.name:
+    if step.by_name:
+        task["basename"] = step.label  # not a subtask: `doit KIND` passes over it
+    elif step.name:
         task["name"] = step.name
     return task
+
+
+def _may_be_cleaned(step: Step, layout: Layout) -> bool | list[Any]:
+    """True where `doit clean` may remove the outputs: only what can be built again.
+
+    A lock is a source to everyone else, and generations are what machines boot.
+    """
+    return all(layout.build in path.parents for path in step.outputs) or []
 
 
 def _is_done(label: str) -> bool:
     executor = _RUN.executor
     assert executor is not None
     try:
-        executor.take_lock(_RUN.report.waiting)
-        return executor.is_done(executor.steps[label])
+        with named_storage_errors(executor.layout.artifacts):
+            _take_lock(executor)
+            return executor.is_done(executor.steps[label])
     except BootsmithError:
         return False  # doing the step meets the same error where doit can report it
+
+
+def _take_lock(executor: Executor) -> None:
+    """Wait for another run, or leave with its process id: `doit lock=fail build`."""
+    choice = get_var("lock") or "wait"
+    try:
+        if choice not in _LOCK_CHOICES:
+            raise RecipeError(
+                "lock",
+                "no such choice",
+                expected=" or ".join(_LOCK_CHOICES),
+                got=choice,
+                hint="doit lock=fail build",
+            )
+        executor.take_lock(_RUN.report.waiting, patient=choice == "wait")
+    except (PublishError, RecipeError) as error:
+        # Left here and not as a failed task: each task to come would say the same.
+        print(error, file=sys.stderr)
+        sys.exit(_EXIT_LOCKED)
 
 
 def _do(label: str) -> TaskError | None:
     executor = _RUN.executor
     assert executor is not None
     step = executor.steps[label]
+    place = executor.layout.artifacts
+    # A worker of `doit -n` has no screen: the run that started it shows what is at work.
+    is_worker = os.getpid() != _RUN.process_id
+    report = Report(sys.stderr) if is_worker else _RUN.report
     try:
-        with _RUN.report.working(label) as progress:
-            seconds = executor.execute(step, progress)
+        with named_storage_errors(place):
+            _take_lock(executor)  # unless asking whether it is done has
+            executor.execute(step, report.progress_of(label))
     except BootsmithError as error:
         return TaskError(str(error))
     finally:
         executor.close()
-    size_bytes = sum(path.stat().st_size for path in step.outputs)
-    _RUN.report.built(label, seconds, size_bytes)
     return None
 
 
@@ -186,17 +342,85 @@ def _explain_task(executor: Executor) -> dict[str, Any]:
 
 
 def _explain(executor: Executor, names: Sequence[str]) -> TaskError | None:
+    from bootsmith.graph.explain import explain
+
+    layout = executor.layout
+    looking = Executor(layout, tuple(executor.steps.values()), only_looks=True)
     try:
-        steps = [executor.require_known(name) for name in names] or [
-            step for step in executor.steps.values() if not step.by_request
-        ]
-        for step in steps:
-            reasons = executor.reasons_with_sources(step)
-            print(f"{step.label}: {'would be done' if reasons else 'up to date'}")
-            for line in reasons:
-                print(f"    {line}")
+        with named_storage_errors(layout.artifacts):
+            for line in explain(looking, names):
+                print(line)
     except BootsmithError as error:
         return TaskError(str(error))
+    except BrokenPipeError:
+        _end_unread()
+    return None
+
+
+def _end_unread() -> NoReturn:
+    """`doit hosts | head`: nobody reads on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(_EXIT_SIGNAL + signal.SIGPIPE)
+
+
+def verb_tasks(layout: Layout, verbs: Sequence[Verb]) -> Iterator[dict[str, Any]]:
+    """The tasks of these verbs."""
+    for verb in verbs:
+        task: dict[str, Any] = {
+            "basename": verb.name,
+            "actions": [(_speak, [layout, verb])],
+            "params": [*map(_doit_option, verb.options), _HELP],
+            "doc": verb.summary,
+            "uptodate": [False],
+            "verbosity": 2,
+        }
+        if verb.operands:
+            task["pos_arg"] = "operands"
+        yield task
+
+
+_HELP = {"name": "help", "short": "h", "long": "help", "type": bool, "default": False}
+
+
+def _doit_option(option: Option) -> dict[str, Any]:
+    kind = int if option.whole_number else bool if isinstance(option.default, bool) else str
+    return {
+        "name": option.keyword,
+        "long": option.name,
+        "type": kind,
+        "default": option.default,
+        "help": option.about,
+    }
+
+
+def _speak(layout: Layout, verb: Verb, **words: Any) -> TaskError | None:
+    """Call a verb's function with what the person gave."""
+    executor = _RUN.executor or Executor(layout, ())
+    try:
+        words = verb.sorted_words(words)
+        if words.pop("help"):
+            print(verb.usage)
+            return None
+        if verb.changes or (verb.changes_if is not None and words[verb.changes_if]):
+            with named_storage_errors(layout.artifacts):
+                _take_lock(executor)
+        module, _, name = verb.call.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        wanted = inspect.signature(function).parameters
+        place = layout.artifacts
+        with _RUN.report.working(verb.name) as progress, named_storage_errors(place):
+            offered = {"say": _RUN.report.say, "progress": progress}
+            words.update((name, offered[name]) for name in offered if name in wanted)
+            function(**verb.arguments, **words)
+    except BootsmithError as error:
+        return TaskError(str(error))
+    except BrokenPipeError:
+        _end_unread()
+    except OSError as error:
+        # A full or read-only disk, a directory of another user: no defect, so no traceback.
+        return TaskError(f"doit {verb.name}: {error}\n  next: see to that, then say it again")
+    finally:
+        executor.close()
     return None
 
 
@@ -208,34 +432,98 @@ class SiteReporter(ConsoleReporter):
     def __init__(self, outstream: Any, options: Any) -> None:
         super().__init__(outstream, options)
         self._started = time.monotonic()
-        self._unchanged = 0
-        self._planned = False
+        self._began: dict[str, float] = {}
+        self._redone: set[str] = set()
 
     def execute_task(self, task: Any) -> None:
-        """Steps announce themselves through the report."""
+        """A step begins; verbs announce themselves."""
+        if _step_of(task) is not None:
+            self._began[task.name] = time.monotonic()
+            _RUN.report.started(task.name)
+
+    def add_success(self, task: Any) -> None:
+        """A step was done."""
+        step = _step_of(task)
+        if step is None:
+            return
+        seconds = self._end(task.name)
+        count = _RUN.summary.of(task.name)
+        size_bytes = sum(path.stat().st_size for path in step.outputs)
+        count.built += 1
+        count.seconds += seconds
+        count.size_bytes += size_bytes
+        self._redone.add(task.name)
+        _RUN.report.built(task.name, seconds, size_bytes)
 
     def skip_uptodate(self, task: Any) -> None:
-        """Counted; the closing line says how many."""
-        if task.actions:
-            self._unchanged += 1
+        """Counted; the closing line says how many, and how many only because of a cut-off."""
+        if _step_of(task) is None:
+            return
+        count = _RUN.summary.of(task.name)
+        count.unchanged += 1
+        # doit asks about a step behind those it needs: what they made turned out the same.
+        if self._redone.intersection(task.task_dep):
+            count.saved += 1
+            self._redone.add(task.name)  # so are those below it
+
+    def _end(self, label: str) -> float:
+        _RUN.report.ended(label)
+        now = time.monotonic()
+        return now - self._began.pop(label, now)
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """The message alone, unless it is a defect of ours: then with its traceback."""
         if not fail.report:
             return
         self.failures.append({"task": task, "exception": fail})
+        if _step_of(task) is not None:
+            self._end(task.name)
+            _RUN.summary.of(task.name).failed += 1
         _RUN.report.failed(task.name, fail.get_msg().rstrip())
 
     def complete_run(self) -> None:
         """The closing line, where steps of the site were involved."""
         if self.runtime_errors:
             super().complete_run()
-        executor = _RUN.executor
-        if executor is not None and (self._unchanged or _RUN.report.count):
-            executor.close()
-            _RUN.report.close(
-                unchanged=self._unchanged,
-                failed=len(self.failures),
-                seconds=time.monotonic() - self._started,
-                layout=executor.layout,
-            )
+        executor, summary = _RUN.executor, _RUN.summary
+        if executor is None or not summary.kinds:
+            return
+        executor.close()
+        summary.standing = _standing(executor.layout)
+        if summary.total("built") and not self.failures:
+            summary.next_step = _next_step(executor.layout, _asked_for(sys.argv))
+        _RUN.report.close(summary, seconds=time.monotonic() - self._started)
+        if not summary.total("built") and not self.failures and is_plain_build(sys.argv):
+            _note_that_nothing_changed(executor, summary.closing_line())
+
+
+def _next_step(layout: Layout, asked_for: str | None) -> str | None:
+    """What a person may want to do after a build."""
+    if asked_for not in (None, "build"):
+        return None
+    every = layout.artifacts.glob("generations/[!.]*/MANIFEST.json")
+    is_first = sum(not path.parent.is_symlink() for path in every) < 2
+    look = "doit help shows what can be done" if is_first else "doit diff shows what is new"
+    return f"{look}; doit release boots it"
+
+
+def _step_of(task: Any) -> Step | None:
+    """The step that a task stands for; verbs and groups stand for none."""
+    return _RUN.executor.steps.get(task.name) if _RUN.executor is not None else None
+
+
+def _note_that_nothing_changed(executor: Executor, closing: str) -> None:
+    from bootsmith.graph.snapshot import write_snapshot  # only where there was nothing to do
+
+    steps = [step for step in executor.steps.values() if step.in_build and not step.by_request]
+    with suppress(OSError):  # a full or read-only disk: the next run looks for itself, as this one
+        write_snapshot(executor.layout, steps, closing, looked_epoch_ns=_RUN.started_epoch_ns)
+
+
+def _standing(layout: Layout) -> str | None:
+    """What machines boot now, in words; None where nobody can say."""
+    module, _, name = STANDING.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)(layout.artifacts)
+    except OSError:
+        return None

@@ -19,7 +19,7 @@ from typing import Any
 from bootsmith.files.digest import DigestMemory, describe_file, describe_tree
 from bootsmith.graph.step import Input, Output, Role, Scratch, Step, Tree
 
-KEY_FORMAT = "1"
+KEY_FORMAT = "2"
 Walk = tuple[tuple[str, str], ...]
 
 
@@ -30,12 +30,13 @@ def walk_step(
     memory: DigestMemory,
     code_digest: Callable[[str], str],
     tool_version: Callable[[str], str],
+    python_version: str,
 ) -> Walk:
     """Everything that decides the step's outputs, in a fixed order.
 
     `code_digest` gets the builder's module name; `tool_version` a program's name.
     """
-    return tuple(_walk(step, root, memory, code_digest, tool_version))
+    return tuple(_walk(step, root, memory, code_digest, tool_version, python_version))
 
 
 def _walk(
@@ -44,16 +45,19 @@ def _walk(
     memory: DigestMemory,
     code_digest: Callable[[str], str],
     tool_version: Callable[[str], str],
+    python_version: str,
 ) -> Iterator[tuple[str, str]]:
     yield "key format", KEY_FORMAT
+    yield "version of python", python_version
     yield f"code of {step.builder}", code_digest(step.builder.partition(":")[0])
-    for tool in sorted(step.tools):
+    for tool in sorted((*step.tools, *step.machine_files)):
         yield f"version of {tool}", tool_version(tool)
     for name in sorted(step.arguments):
         yield f"argument {name}", _canonical(step.arguments[name], root)
-    for path in sorted(set(step.inputs)):
+    # By the name that is shown: where the root lies beside a path outside it must not decide.
+    for path in sorted(set(step.inputs), key=lambda path: shown(path, root)):
         yield f"input {shown(path, root)}", describe_file(path, memory)
-    for tree in sorted(set(step.trees)):
+    for tree in sorted(set(step.trees), key=lambda path: shown(path, root)):
         for entry, description in describe_tree(tree, memory):
             where = shown(tree, root) if entry == "." else f"{shown(tree, root)}/{entry}"
             yield f"input {where}", description

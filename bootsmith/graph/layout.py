@@ -31,6 +31,11 @@ class Layout:
         return self.artifacts / "cache"
 
     @property
+    def temporary(self) -> Path:
+        """Temporary files of a run; emptied by the next one."""
+        return self.cache / "tmp"
+
+    @property
     def state(self) -> Path:
         """The record of finished steps."""
         return self.artifacts / "state.sqlite3"
@@ -44,6 +49,11 @@ class Layout:
     def evidence(self) -> Path:
         """What smoke tests left behind, by generation and scenario."""
         return self.artifacts / "evidence"
+
+    @property
+    def keys(self) -> Path:
+        """Key pairs of the site: NAME.rsa, which git ignores, and NAME.rsa.pub."""
+        return self.root / "recipes" / "keys"
 
     @property
     def latest_manifest(self) -> Path:

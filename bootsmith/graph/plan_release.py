@@ -2,7 +2,7 @@
 
 The stand-in is chosen (`source:NAME.lock`), downloaded (`source:NAME.packages`) and
 assembled (`source:NAME`); a release with a URL is downloaded (`source:NAME`); one with a
-path is there already. Then all are read (`release:NAME`) and their flavors taken out.
+path is there already. Then all are read (`iso:NAME`) and their flavors taken out.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bootsmith.graph.layout import Layout
-from bootsmith.graph.names import boot_sets, facts_path, flavor_file, iso_path
-from bootsmith.graph.step import Input, Output, Scratch, Step, Tree
+from bootsmith.graph.names import GRUB_MODULES, boot_sets, facts_path, flavor_file, iso_path
+from bootsmith.graph.step import Input, Output, Scratch, Step, Tree, Witness
 from bootsmith.site.models import Release, Site
 
 # The release that the stand-in's init and services are written against, and claim to be.
@@ -60,7 +60,7 @@ def _standin(layout: Layout, release: Release) -> list[Step]:
                 "packages": downloads,
                 "manifest": Output(listing),
             },
-            witnesses=(downloads.path,),
+            witnesses=(Witness(path=downloads.path),),
         ),
         Step(
             kind="source",
@@ -78,6 +78,7 @@ def _standin(layout: Layout, release: Release) -> list[Step]:
                 "report": Output(layout.of("source", release.name, "report.json")),
             },
             tools=("mksquashfs", "xorriso", "depmod", "grub-mkimage"),
+            machine_files=(GRUB_MODULES,),
         ),
     ]
 
@@ -127,7 +128,7 @@ def plan_release(site: Site, layout: Layout) -> tuple[Step, ...]:
     """Steps that read each ISO: what it holds, and where in the file."""
     return tuple(
         Step(
-            kind="release",
+            kind="iso",
             name=release.name,
             summary=f"read the ISO of {release.name}",
             builder="bootsmith.builders.iso:build_release",

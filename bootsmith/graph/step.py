@@ -28,7 +28,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Tree:
-    """A source directory; every entry below it decides."""
+    """A source directory; every entry below it decides. None there is one without entries."""
 
     path: Path
 
@@ -51,6 +51,21 @@ Role = Input | Tree | Output | Scratch
 
 
 @dataclass(frozen=True, kw_only=True)
+class Witness:
+    """Something beside the outputs that must stand for a step to count as done.
+
+    Asked with stat(2) alone. A path must lead to something; where `text` is given it must
+    be a symbolic link with this text; where `like` is given it must have the size of that
+    file. What is asked counts only while `where`, if given, leads to something.
+    """
+
+    path: Path
+    text: str | None = None
+    like: Path | None = None
+    where: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One piece of work, as doit will show it: `kind:name` (or `kind` if unnamed)."""
 
@@ -62,10 +77,17 @@ class Step:
     arguments: Mapping[str, Any]
     tools: tuple[str, ...] = ()
     """Programs that the builder runs; their versions are part of the key."""
-    witnesses: tuple[Path, ...] = ()
-    """Paths that must exist for the step to count as done, whatever they hold."""
+    machine_files: tuple[str, ...] = ()
+    """Files, or directories of them, that came to the machine with such programs and are read
+    beside them; they count as programs do."""
+    witnesses: tuple[Witness, ...] = ()
+    """What must stand for the step to count as done; never part of the key."""
     by_request: bool = False
     """Not part of `doit build`; done each time it is asked for."""
+    by_name: bool = False
+    """Not done for whoever asks for all steps of its kind."""
+    in_build: bool = True
+    """Part of `doit build`, unless it is done by request."""
 
     @property
     def label(self) -> str:

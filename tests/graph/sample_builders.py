@@ -34,3 +34,8 @@ def build_half(*, source: Path, output: Path) -> None:
     with replacing_file(output) as partial:
         partial.write_bytes(source.read_bytes()[:1])
         raise BuildError("half", "failed in the middle", hint="try again")
+
+
+def build_maker(*, source: Path, output: Path, maker: str) -> None:
+    """What stands for the code that makes it."""
+    write_file(output, maker.encode())

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bootsmith.doit_bridge import _next_step
+from bootsmith.graph.layout import Layout
+
 HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
 DODO = """
 from pathlib import Path
 from bootsmith.doit_bridge import doit_config, step_tasks
@@ -51,7 +55,7 @@ def site(tmp_path):
 
 
 def doit(site, *words):
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "PYTHONPATH": f"{HERE}:{CHECKOUT}"}
     return subprocess.run(
         [sys.executable, "-m", "doit", *words],
         cwd=site,
@@ -104,10 +108,11 @@ def test_parallel_runs_do_the_same(site, parallel):
     assert built(doit(site)) == set()
 
 
-def test_doit_forgetting_everything_it_knows_changes_nothing(site):
+def test_doit_itself_leaves_no_file(site):
     doit(site)
-    (site / "artifacts/doit.json").unlink()
-    assert built(doit(site)) == set()
+    assert sorted(path.name for path in (site / "artifacts").iterdir()) == [
+        *("build", "cache", "lock", "state.sqlite3"),
+    ]
 
 
 def test_an_output_can_be_asked_for_by_its_path(site):
@@ -142,6 +147,48 @@ def test_explain_of_nothing_known_names_the_nearest(site):
     assert "next: did you mean upper:a?" in run.stderr
 
 
+@pytest.fixture
+def holder(site):
+    """Another run of the site, in the middle of a step."""
+    dodo = slow_dodo(site, "import time; print('slow', flush=True); time.sleep(60)")
+    run = start(site)
+    assert run.stdout.readline() == "slow\n"
+    (site / "dodo.py").write_text(dodo)
+    yield run
+    run.kill()
+    run.communicate()
+
+
+@pytest.mark.parametrize("words", [[], ["-n", "2"], ["-n", "2", "-P", "thread"]])
+def test_a_second_run_says_who_holds_the_lock_if_asked_to(site, holder, words):
+    run = doit(site, "run", *words, "lock=fail", "build")
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr == (
+        f"{site}/artifacts/lock: another run holds it (process {holder.pid})\n"
+        "  next: say it again when that run has ended, or let it wait: lock=wait\n"
+    )
+
+
+def test_a_lock_that_is_free_does_not_fail(site):
+    assert built(doit(site, "lock=fail")) == EVERYTHING
+    assert built(doit(site, "lock=wait")) == set()
+
+
+def test_another_choice_of_lock_is_refused(site):
+    run = doit(site, "lock=later")
+    assert run.returncode == 2
+    assert run.stderr == (
+        "lock: no such choice; expected wait or fail, got later\n  next: doit lock=fail build\n"
+    )
+
+
+def test_explain_asks_no_one(site, holder):
+    run = doit(site, "explain", "joined")
+    assert run.returncode == 0
+    assert run.stdout.startswith("joined: would be done\n    never finished here\n")
+
+
 def test_a_second_run_waits_for_the_first(site):
     doit(site)
     holder = subprocess.Popen(
@@ -153,7 +200,7 @@ def test_a_second_run_waits_for_the_first(site):
     waiter = subprocess.Popen(
         [sys.executable, "-m", "doit"],
         cwd=site,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        env={**os.environ, "PYTHONPATH": f"{HERE}:{CHECKOUT}"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -188,14 +235,14 @@ def slow_dodo(site, body):
     return dodo
 
 
-def start(site):
+def start(site, *words):
     """doit beside us. A test run in the background has SIGINT ignored, and children inherit
     that: doit gets the handling that a terminal would give it.
     """
     return subprocess.Popen(
-        [sys.executable, "-m", "doit"],
+        [sys.executable, "-m", "doit", *words],
         cwd=site,
-        env={**os.environ, "PYTHONPATH": f"{HERE}:{site}"},
+        env={**os.environ, "PYTHONPATH": f"{HERE}:{site}:{CHECKOUT}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -214,9 +261,19 @@ def programs_running(word):
     return found
 
 
+def ends(word):
+    """Whether programs with that word end by themselves: what the kernel kills when doit ends
+    takes a moment to be gone. The programs that we look for would run for a day.
+    """
+    give_up = time.monotonic() + 10
+    while programs_running(word) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    return not programs_running(word)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_takes_its_programs_with_it(site, number):
-    seconds = f"9876{number}.5"
+    seconds = f"{os.getpid()}{number}.5"
     slow_dodo(
         site,
         "from bootsmith.tools.run import run_program; print('slow', flush=True); "
@@ -231,7 +288,43 @@ def test_a_stopped_run_takes_its_programs_with_it(site, number):
     assert run.returncode == 128 + number
     assert "Traceback" not in said
     assert "interrupted: what was finished stays finished; doit goes on from here" in said
-    assert not programs_running(seconds.encode())
+    assert ends(seconds.encode())
+
+
+@pytest.mark.parametrize("parallel", [[], ["-n", "2"], ["-n", "2", "-P", "thread"]])
+def test_a_killed_run_takes_its_programs_with_it(site, parallel):
+    seconds = f"{os.getpid()}9{len(parallel)}.5"
+    dodo = slow_dodo(
+        site, f"from bootsmith.tools.run import run_program; run_program(['sleep', '{seconds}'])"
+    )
+    run = start(site, "run", *parallel)
+    while not programs_running(seconds.encode()):
+        time.sleep(0.01)
+    run.kill()
+    run.communicate(timeout=60)  # ends when nobody is left who could write
+    assert ends(seconds.encode())
+    (site / "dodo.py").write_text(dodo)
+    after = doit(site)
+    assert (after.returncode, "waiting" in after.stderr) == (0, False)
+
+
+def test_a_killed_worker_ends_the_run(site):
+    seconds = f"{os.getpid()}98.5"
+    dodo = slow_dodo(
+        site, f"from bootsmith.tools.run import run_program; run_program(['sleep', '{seconds}'])"
+    )
+    run = start(site, "run", "-n", "2")
+    while not (found := programs_running(seconds.encode())):
+        time.sleep(0.01)
+    worker = int(Path(f"/proc/{found[0]}/stat").read_text().rpartition(")")[2].split()[1])
+    assert worker != run.pid
+    os.kill(worker, signal.SIGKILL)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 2
+    assert "Traceback" not in said
+    assert "FAILED doit -n\na worker was ended by signal 9" in said
+    (site / "dodo.py").write_text(dodo)
+    assert doit(site).returncode == 0
 
 
 def test_a_killed_run_keeps_what_it_finished(site):
@@ -243,3 +336,46 @@ def test_a_killed_run_keeps_what_it_finished(site):
     run.communicate()
     (site / "dodo.py").write_text(dodo)
     assert built(doit(site)) == {"joined", "upper:b"}
+
+
+def test_clean_leaves_what_machines_boot(site):
+    dodo = (site / "dodo.py").read_text()
+    (site / "dodo.py").write_text(
+        dodo.replace('Output(BUILD / "all")', 'Output(ROOT / "artifacts/generations/latest/all")')
+    )
+    doit(site)
+    assert doit(site, "clean").returncode == 0
+    assert (site / "artifacts/generations/latest/all").read_text() == "ONETWO"
+    assert not (site / "artifacts/build/a").exists()
+
+
+def test_an_answer_that_nobody_reads_to_its_end_is_no_failure(site):
+    doit(site)
+    reading, writing = os.pipe()
+    os.close(reading)
+    run = subprocess.run(
+        [sys.executable, "-u", "-m", "doit", "explain"],
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": f"{HERE}:{CHECKOUT}"},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert run.returncode == 128 + signal.SIGPIPE
+    assert "Traceback" not in run.stderr
+    assert "FAILED" not in run.stderr
+
+
+def test_what_to_do_after_a_build(tmp_path):
+    layout = Layout(tmp_path)
+    assert _next_step(layout, "usbkey:default") is None
+    for name, said in [("2026-11-21.1", "doit help"), ("2026-11-21.2", "doit diff")]:
+        directory = layout.artifacts / "generations" / name
+        directory.mkdir(parents=True)
+        (directory / "MANIFEST.json").touch()
+        if said == "doit help":
+            (layout.artifacts / "generations" / "latest").symlink_to(name)
+        for asked_for in (None, "build"):
+            assert _next_step(layout, asked_for).startswith(said)

@@ -195,3 +195,25 @@ def test_code_of_what_a_builder_imports_counts():
     _collect("bootsmith.graph.execute", modules, set())
     assert {"bootsmith.graph.step", "bootsmith.files.digest", "bootsmith.errors"} <= set(modules)
     assert "bootsmith.smoke.machine" not in modules
+
+
+def test_a_builder_may_ask_what_stands_for_its_code(site):
+    def maker(tools="1.0", python="3.11.2", content="one"):
+        (site / "source").write_text(content)
+        step = dataclasses.replace(
+            upper_step(site), builder="sample_builders:build_maker", tools=("cp",)
+        )
+        executor = Executor(
+            Layout(site),
+            [step],
+            program_version=lambda name: tools,
+            python_version=lambda: python,
+        )
+        executor.execute(step, quiet)
+        executor.close()
+        return (site / "artifacts/build/upper").read_text()
+
+    first = maker()
+    assert maker(content="two") == first
+    assert maker(tools="2.0") != first
+    assert maker(python="3.12.0") != first
