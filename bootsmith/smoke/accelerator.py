@@ -1,21 +1,24 @@
 """May guests run on KVM here? Asked by running one, remembered per machine.
 
-/dev/kvm can exist and still hang a guest at its first instruction or abort QEMU, and
-`accel=kvm:tcg` does not fall back then. So a boot sector of seven instructions has to
-run to its end; until it does, guests run on TCG, which works everywhere.
+/dev/kvm can exist and still hang a guest at its first instruction, abort QEMU, or emulate each
+instruction (a KVM without the processor's help, inside of a virtual machine: there a kernel
+never gets past its first second). `accel=kvm:tcg` does not fall back then. So a boot sector has
+to enter 64-bit mode and count as far as TCG does in a fraction of a second; until it does so in
+time, guests run on TCG, which works everywhere.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, cast
 
 from bootsmith.errors import SmokeError, ToolFailed
 from bootsmith.files.atomic import write_file
-from bootsmith.tools.qemu import PROGRAM, bound_to_us, qemu_version
+from bootsmith.tools.qemu import PROGRAM, processor_words, qemu_version
 from bootsmith.tools.run import run_program
 
 Accelerator = Literal["tcg", "kvm"]
@@ -27,9 +30,21 @@ _EXIT_PORT = 0xF4
 _EXIT_VALUE = 0x10
 # isa-debug-exit ends QEMU with (value << 1) | 1 (QEMU hw/misc/debugexit.c).
 _EXIT_STATUS = (_EXIT_VALUE << 1) | 1
-# Count to 65536 and down again (mov cx,0; loop $), then write the exit port.
-_PROBE_CODE = bytes(
-    [0xB9, 0x00, 0x00, 0xE2, 0xFE, 0xB0, _EXIT_VALUE, 0xE6, _EXIT_PORT, 0xF4, 0xEB, 0xFD]
+# From real mode into 64-bit mode, as a kernel goes: every step by the Intel manual, volume 3,
+# "Initializing IA-32e Mode". Addresses are those of a boot sector, loaded at 0x7c00.
+_PROBE_CODE = bytes.fromhex(
+    "fa 31c0 8ed8 8ec0 8ed0 bc007c fc"  # cli; ds, es and ss are 0; a stack; cld
+    "bf0010 b90018 f3ab"  # clear three pages from 0x1000
+    "c70600100320 c70600200330 c70600308300"  # page tables: the first 2 MiB as they are
+    "0f20e0 0c20 0f22e0"  # cr4.PAE
+    "66b800100000 0f22d8"  # cr3 leads to the tables
+    "66b9800000c0 0f32 660d00010000 0f30"  # EFER.LME
+    "0f20c0 660d01000080 0f22c0"  # cr0.PG and .PE
+    "660f0116807c ea5f7c0800"  # lgdt; ljmp to what follows, in 64-bit mode
+    "b900000004 48ffc9 75fb"  # mov ecx, 2^26; count down
+    f"b0{_EXIT_VALUE:02x} e6{_EXIT_PORT:02x} f4 ebfd"  # write the exit port; hlt for ever
+    "0000000000000000 00000000009a2000"  # the table of segments: none, 64-bit code
+    "0f00 707c0000"  # its size and address
 )
 _SECTOR_BYTES = 512
 
@@ -71,12 +86,14 @@ def runs_guests(accelerator: Accelerator, *, limit_seconds: float = _PROBE_SECON
             PROGRAM,
             *("-no-user-config", "-nodefaults", "-no-reboot", "-display", "none"),
             *("-machine", f"pc,accel={accelerator}", "-m", "16"),
+            # The same processor as in earnest: with KVM one may run and another abort QEMU.
+            *processor_words(accelerator),
             *("-device", f"isa-debug-exit,iobase={_EXIT_PORT},iosize=1"),
             *("-drive", f"if=ide,format=raw,file={disk}"),
         ]
         try:
             run_program(
-                bound_to_us(argv),
+                argv,
                 accepted_statuses=(_EXIT_STATUS,),
                 timeout_seconds=limit_seconds,
                 needed_by="smoke tests",
@@ -101,6 +118,11 @@ def _remembered_kvm(memory: Path) -> bool:
 
 
 def _machine_identity() -> str:
-    """Changes with the machine, its boot, its QEMU and who may open /dev/kvm."""
+    """Changes with the machine, its boot, its QEMU, its processor, who may open /dev/kvm, and
+    with what is asked of it.
+    """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.geteuid()} {os.access(_KVM, os.R_OK | os.W_OK)} {qemu_version()}"
+    processor = " ".join(processor_words("kvm"))
+    may_open = os.access(_KVM, os.R_OK | os.W_OK)
+    asked = zlib.crc32(_PROBE_CODE)
+    return f"{boot} {os.geteuid()} {may_open} {qemu_version()} {processor} {asked}"

@@ -1,4 +1,4 @@
-"""Run one machine and watch its consoles until it proves itself, fails or takes too long.
+"""Run machines and watch their consoles until each proves itself, fails or takes too long.
 
 Limits are in seconds of the guest's own time: what passes while the guest is ready to run
 but other work on this machine has the processors does not count. So a busy machine makes
@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Self
 
 from bootsmith.smoke.watch import ConsoleWatch
-from bootsmith.tools.qemu import Machine, bound_to_us, qemu_argv
+from bootsmith.tools.qemu import Machine, qemu_argv
 from bootsmith.tools.run import running_program
 
 Outcome = Literal["reported", "failed", "foreign", "unreported", "ended", "silent"]
@@ -24,7 +25,6 @@ Outcome = Literal["reported", "failed", "foreign", "unreported", "ended", "silen
 nonce came; a login prompt came but no report; the machine stopped by itself; time is up."""
 
 _POLL_SECONDS = 0.05
-# After a failure the rest of its message is still on its way.
 _SETTLE_SECONDS = 1.0
 _BLOCK_BYTES = 1 << 16
 
@@ -41,58 +41,109 @@ class Ending:
     """QEMU's, if it ended by itself."""
 
 
-def run_machine(
-    machine: Machine,
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A machine to run, what looks at its consoles, and where QEMU itself says something."""
+
+    machine: Machine
+    watch: ConsoleWatch
+    program_log: Path
+
+
+def run_machines(
+    runs: Sequence[Run],
     *,
-    watch: ConsoleWatch,
-    program_log: Path,
     timeout_seconds: float,
     report_grace_seconds: float,
     on_progress: Callable[[float], None] | None = None,
-) -> Ending:
-    """Start `machine`, feed `watch` what its consoles write, stop it when all is known.
+    inside: Sequence[str] = (),
+) -> tuple[Ending, ...]:
+    """Start all machines, feed their watches, stop each when all is known of it.
 
-    `program_log` gets what QEMU itself says. A login prompt without a report ends the
-    run `report_grace_seconds` later. Both limits are in the guest's own time; what
-    `on_progress` gets is time as it passes. The machine is gone when this returns or
-    raises.
+    A login prompt without a report ends a run `report_grace_seconds` later. Both limits are in
+    the guest's own time; what `on_progress` gets is time as it passes. `inside` is as in
+    `running_program`. The machines are gone when this returns or raises.
     """
-    consoles = {
-        name: _truncated(path)
-        for name, path in (("console", machine.console), ("screen", machine.screen))
-        if path is not None
-    }
-    program_log.unlink(missing_ok=True)
-    clock = _GuestClock(report_grace_seconds=report_grace_seconds, limit_seconds=timeout_seconds)
-    try:
-        with running_program(
-            bound_to_us(qemu_argv(machine)), log=program_log, needed_by="smoke tests"
-        ) as process:
-            exit_watch = os.pidfd_open(process.pid)
-            try:
-                while True:
-                    ended = bool(select.select([exit_watch], [], [], _POLL_SECONDS)[0])
-                    clock.read(process.pid)
-                    _read_all(consoles, watch, clock.elapsed_seconds)
-                    if on_progress:
-                        on_progress(clock.elapsed_seconds)
-                    outcome = _outcome(watch, clock, ended=ended)
-                    if outcome is not None:
-                        break
-                if outcome == "failed" and not ended:
-                    select.select([exit_watch], [], [], _SETTLE_SECONDS)
-                    _read_all(consoles, watch, clock.elapsed_seconds)
-            finally:
-                os.close(exit_watch)
-            return Ending(
-                outcome=outcome,
-                elapsed_seconds=round(clock.elapsed_seconds, 2),
-                starved_seconds=round(clock.starved_seconds, 2),
-                exit_status=process.wait() if ended else None,
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                _RunningMachine(
+                    run,
+                    clock=_GuestClock(
+                        report_grace_seconds=report_grace_seconds, limit_seconds=timeout_seconds
+                    ),
+                    inside=inside,
+                )
             )
-    finally:
-        for console in consoles.values():
-            console.close()
+            for run in runs
+        ]
+        while unfinished := [one for one in running if one.ending is None]:
+            select.select([one.exit_watch for one in unfinished], [], [], _POLL_SECONDS)
+            for one in unfinished:
+                one.look()
+            if on_progress:
+                on_progress(max(one.clock.elapsed_seconds for one in running))
+        return tuple(one.ending for one in running if one.ending is not None)
+
+
+class _RunningMachine:
+    """One of several: started when entered; stopped when it has ended, or left."""
+
+    def __init__(self, run: Run, *, clock: _GuestClock, inside: Sequence[str]) -> None:
+        self.ending: Ending | None = None
+        self.clock = clock
+        self.exit_watch = -1
+        self._run = run
+        self._inside = inside
+        self._stack = ExitStack()
+        self._failed_seconds: float | None = None
+
+    def __enter__(self) -> Self:
+        machine, run = self._run.machine, self._run
+        with ExitStack() as stack:
+            self._consoles = {
+                name: stack.enter_context(_truncated(path))
+                for name, path in (("console", machine.console), ("screen", machine.screen))
+                if path is not None
+            }
+            run.program_log.unlink(missing_ok=True)
+            self._process = stack.enter_context(
+                running_program(
+                    qemu_argv(machine),
+                    log=run.program_log,
+                    needed_by="smoke tests",
+                    inside=self._inside,
+                )
+            )
+            self.exit_watch = os.pidfd_open(self._process.pid)
+            stack.callback(os.close, self.exit_watch)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    def look(self) -> None:
+        """Read what it wrote meanwhile; when all is known, set `ending` and stop it."""
+        ended = bool(select.select([self.exit_watch], [], [], 0)[0])
+        self.clock.read(self._process.pid)
+        _read_all(self._consoles, self._run.watch, self.clock.elapsed_seconds)
+        outcome = _outcome(self._run.watch, self.clock, ended=ended)
+        if outcome is None or (outcome == "failed" and not ended and not self._is_settled()):
+            return
+        self.ending = Ending(
+            outcome=outcome,
+            elapsed_seconds=round(self.clock.elapsed_seconds, 2),
+            starved_seconds=round(self.clock.starved_seconds, 2),
+            exit_status=self._process.wait() if ended else None,
+        )
+        self._stack.close()
+
+    def _is_settled(self) -> bool:
+        """After a failure the rest of its message is still on its way."""
+        if self._failed_seconds is None:
+            self._failed_seconds = self.clock.elapsed_seconds
+        return self.clock.elapsed_seconds - self._failed_seconds > _SETTLE_SECONDS
 
 
 class _GuestClock:

@@ -2,197 +2,253 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from bootsmith.errors import SmokeError
 from bootsmith.files.digest import sha256_of
-
-Wanted = Literal["hardware", "virtual", "any"]
-"""Which kernels a scenario boots: one with drivers for hardware such as USB storage; one
-for virtual machines, or else any; the first there is."""
+from bootsmith.files.netboot_tree import index_of
+from bootsmith.formats.manifest import Artifact, Manifest
+from bootsmith.site.scenarios import Bootable, Scenario, is_virtual
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One artifact of a generation."""
+class Iso:
+    """The ISO of a release, whose packages are on an NFS medium."""
 
-    path: str
-    kind: str
-    file: Path
+    release: str
     sha256: str
-    details: Mapping[str, Any]
 
-    def detail(self, name: str) -> str | None:
-        """One word of the manifest about this part."""
-        value = self.details.get(name)
-        return None if value is None else str(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generation:
-    """A generation as far as booting it goes."""
-
-    directory: Path
-    id: str
-    parts: Sequence[Part]
-
-    def of_kind(self, kind: str) -> list[Part]:
-        """The bootable files of a kind, in the manifest's order (reports are JSON)."""
-        return [
-            part for part in self.parts if part.kind == kind and not part.path.endswith(".json")
-        ]
+    @property
+    def label(self) -> str:
+        """What evidence calls it; no path of a generation begins so."""
+        return f"iso/{self.release}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What one scenario boots. `kernel` and `pxerd` only where QEMU loads them itself."""
+    """What one scenario boots. `kernel` and `pxerd` only where QEMU loads them itself.
+
+    A `key` is attached; `iso`, `modloop` and `apkovl` make a medium on a server. A `ramroot`,
+    of the image called `template`, needs nothing but its kernel. With `netboot` the inventory
+    decides about templates and kernels.
+    """
 
     template: str
     kernel_release: str | None
-    key: Part
-    kernel: Part | None = None
-    pxerd: Part | None = None
+    key: Artifact | None = None
+    kernel: Artifact | None = None
+    pxerd: Artifact | None = None
+    modloop: Artifact | None = None
+    apkovl: Artifact | None = None
+    ramroot: Artifact | None = None
+    iso: Iso | None = None
+    netboot: Artifact | None = None
+    """The index of all that machines find on the network."""
+    modloop_name: str | None = None
+    """The file name of the modloop for the kernel, on whatever medium it is."""
 
     @property
-    def parts(self) -> list[Part]:
-        """Every part that is attached to the machine."""
-        return [part for part in (self.key, self.kernel, self.pxerd) if part is not None]
+    def parts(self) -> list[Artifact]:
+        """Every part that the machine can see."""
+        parts = [self.key, self.kernel, self.pxerd, self.modloop, self.apkovl]
+        parts += [self.ramroot, self.netboot]
+        return [part for part in parts if part is not None]
+
+    @property
+    def memory_mebibytes(self) -> int:
+        """What a machine must have at least, in MiB; 0 where nothing says it."""
+        return int(self.ramroot.details.get("memory_mebibytes") or 0) if self.ramroot else 0
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Path in the generation to sha256, as the manifest has them: what is to be proven."""
+        digests = {part.path: part.sha256 for part in self.parts}
+        if self.iso is not None:
+            digests[self.iso.label] = self.iso.sha256
+        return digests
 
 
-def read_generation(directory: Path) -> Generation:
-    """The generation in `directory`; SmokeError if its manifest cannot be read."""
-    path = directory / "MANIFEST.json"
-    try:
-        manifest = json.loads(path.read_bytes())
-        parts = [
-            Part(
-                path=artifact["path"],
-                kind=artifact["kind"],
-                file=directory / artifact["path"],
-                sha256=artifact["sha256"],
-                details=artifact.get("details", {}),
-            )
-            for artifact in manifest["artifacts"]
-        ]
-        return Generation(directory=directory, id=manifest["id"], parts=tuple(parts))
-    except OSError as error:
-        raise SmokeError(
-            path, f"cannot be read ({error.strerror})", hint="build a generation: doit build"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SmokeError(
-            path, f"is not a manifest ({error!r})", hint="build a generation: doit build"
-        ) from error
+def choose_parts(manifest: Manifest, scenario: Scenario, *, template: str | None = None) -> Chosen:
+    """The first key that fits, with its kernel and pxerd if QEMU loads them; SmokeError if none.
 
-
-def choose_parts(
-    generation: Generation,
-    *,
-    scenario: str,
-    wanted: Wanted,
-    firmware: str,
-    direct: bool,
-    template: str | None,
-) -> Chosen:
-    """The key that fits, with its kernel and pxerd if `direct`.
-
-    `template` names one explicitly; otherwise it is the first whose key fits. `firmware`
-    (`bios` or `uefi`) must be among those that the key says it boots from.
+    Or what is on a medium that stands for it on a server; or the first ramroot, with its kernel.
+    `template` names a template, or an image, explicitly.
     """
-    key = _choose_key(generation, scenario, wanted, None if direct else firmware, template)
-    kernel = _companion(generation, key, "kernel")
-    pxerd = _companion(generation, key, "pxerd")
-    modloop = _companion(generation, key, "modloop")
-    chosen_template = key.detail("template") or Path(key.path).stem
-    said = [part.detail("kernel_release") for part in (key, kernel, pxerd, modloop) if part]
+    if scenario.medium == "network":
+        return _choose_netboot(manifest, scenario, template)
+    if scenario.medium == "ramroot":
+        return _choose_ramroot(manifest, scenario, template)
+    key = _choose_key(manifest, scenario, template)
+    kernel = _companion(manifest, key, "kernel")
+    pxerd = _companion(manifest, key, "pxerd")
+    modloop = _companion(manifest, key, "modloop")
+    chosen_template = _detail(key, "template") or Path(key.path).stem
+    said = [_detail(part, "kernel_release") for part in (key, kernel, pxerd, modloop) if part]
     release = next((word for word in said if word), None)
-    if not direct:
-        return Chosen(template=chosen_template, kernel_release=release, key=key)
-    if kernel is None or pxerd is None:
-        missing = "kernel" if kernel is None else "pxerd"
+    chosen = Chosen(template=chosen_template, kernel_release=release, key=key)
+    if not scenario.direct:
+        return chosen
+    needed = {"kernel": kernel, "pxerd": pxerd}
+    if scenario.medium == "nfs":
+        needed |= {"modloop": modloop, "apkovl": _companion(manifest, key, "apkovl", "template")}
+    for kind, part in needed.items():
+        if part is None:
+            raise SmokeError(
+                f"smoke {scenario.name}",
+                f"generation {manifest.id} has no {kind} for the key of {chosen_template}",
+                expected=f"one of release {_detail(key, 'release')}, "
+                f"flavor {_detail(key, 'flavor')}",
+                hint="build a whole generation: doit build",
+            )
+    chosen = replace(chosen, kernel=kernel, pxerd=pxerd)
+    if scenario.medium == "key":
+        return chosen
+    assert modloop is not None
+    chosen = replace(chosen, iso=_iso(manifest, key, scenario), modloop_name=_file_name(modloop))
+    if scenario.modloop == "key":
+        return chosen
+    return replace(chosen, key=None, modloop=modloop, apkovl=needed["apkovl"])
+
+
+def _choose_netboot(manifest: Manifest, scenario: Scenario, template: str | None) -> Chosen:
+    index = index_of(manifest)
+    if index is None:
         raise SmokeError(
-            f"smoke {scenario}",
-            f"generation {generation.id} has no {missing} for the key of {chosen_template}",
-            expected=f"one of release {key.detail('release')}, flavor {key.detail('flavor')}",
-            hint="build a whole generation: doit build",
+            f"smoke {scenario.name}",
+            f"generation {manifest.id} has nothing for machines that boot from the network",
+            hint="add [netboot] to recipes/site.toml, or leave this scenario out",
         )
-    return Chosen(
-        template=chosen_template, kernel_release=release, key=key, kernel=kernel, pxerd=pxerd
+    return Chosen(template=template or "", kernel_release=None, netboot=index)
+
+
+def _choose_ramroot(manifest: Manifest, scenario: Scenario, image: str | None) -> Chosen:
+    there = _of_kind(manifest, "ramroot")
+    fitting = [part for part in there if image in (None, part.name)]
+    fitting.sort(key=lambda part: not is_virtual(_flavor(part)))  # stable: first of its sort
+    for ramroot in fitting:
+        kernel = _companion(manifest, ramroot, "kernel")
+        if kernel is not None:
+            return Chosen(
+                template=ramroot.name,
+                kernel_release=_detail(kernel, "kernel_release"),
+                kernel=kernel,
+                ramroot=ramroot,
+            )
+    raise SmokeError(
+        f"smoke {scenario.name}",
+        f"generation {manifest.id} has no ramroot for it, or no kernel for one",
+        expected=f"the ramroot of {image or 'any image'} and its kernel",
+        got=", ".join(part.name for part in there) or "no ramroot at all",
+        hint="add an image below recipes/images, or leave this scenario out",
     )
 
 
-def digests_now(chosen: Chosen, *, scenario: str) -> dict[str, str]:
-    """Path to sha256, read from the files at this moment.
+def digests_now(
+    chosen: Chosen,
+    *,
+    generation: Path,
+    scenario: str,
+    isos: Mapping[str, Path] | None = None,
+) -> dict[str, str]:
+    """Path to sha256, read at this moment from the files in the directory `generation`.
 
-    SmokeError if a file is gone or is not what the manifest says: evidence about other
-    bytes would be worth nothing.
+    `isos` are the ISOs of releases by name. SmokeError if a file is gone or is not what the
+    manifest says: evidence about other bytes would be worth nothing.
     """
     digests = {}
-    for part in chosen.parts:
+    for path, expected in chosen.digests.items():
+        file = generation / path
+        if chosen.iso is not None and path == chosen.iso.label:
+            file = (isos or {})[chosen.iso.release]
         try:
-            digests[part.path] = sha256_of(part.file)
+            digests[path] = sha256_of(file)
         except OSError as error:
             raise SmokeError(
                 f"smoke {scenario}",
-                f"cannot read {part.file} ({error.strerror})",
+                f"cannot read {file} ({error.strerror})",
                 hint="build again: doit build",
             ) from error
-        if digests[part.path] != part.sha256:
+        if digests[path] != expected:
             raise SmokeError(
                 f"smoke {scenario}",
-                f"{part.file} is not what the generation's manifest says",
-                expected=f"sha256 {part.sha256}",
-                got=f"sha256 {digests[part.path]}",
+                f"{file} is not what the generation's manifest says",
+                expected=f"sha256 {expected}",
+                got=f"sha256 {digests[path]}",
                 hint="build again: doit build",
             )
     return digests
 
 
-def _choose_key(
-    generation: Generation,
-    scenario: str,
-    wanted: Wanted,
-    firmware: str | None,
-    template: str | None,
-) -> Part:
-    keys = generation.of_kind("usbkey")
-    fitting = [key for key in keys if template in (None, key.detail("template"))]
-    fitting = [key for key in fitting if firmware is None or _boots_from(key, firmware)]
-    if wanted == "hardware":
-        fitting = [key for key in fitting if not _is_virtual(key)]
-    elif wanted == "virtual":
-        fitting.sort(key=lambda key: not _is_virtual(key))  # stable: the first of its sort
+def _choose_key(manifest: Manifest, scenario: Scenario, template: str | None) -> Artifact:
+    keys = _of_kind(manifest, "usbkey")
+    fitting = [key for key in keys if template in (None, _detail(key, "template"))]
+    fitting = [key for key in fitting if scenario.boots(_bootable(manifest, key, scenario))]
+    if scenario.wanted == "virtual":
+        fitting.sort(key=lambda key: not is_virtual(_flavor(key)))  # stable: first of its sort
     if fitting:
         return fitting[0]
-    kernels = " and a kernel for hardware (flavor lts)" if wanted == "hardware" else ""
-    firmwares = f" that boots from {firmware}" if firmware else ""
-    found = ", ".join(f"{key.detail('template')} ({key.detail('flavor')})" for key in keys)
+    kernels = " and a kernel for hardware (flavor lts)" if scenario.wanted == "hardware" else ""
+    firmwares = "" if scenario.direct else f" that boots from {scenario.firmware}"
+    firmwares += ", whose pxerd has the feature nfs" if scenario.medium == "nfs" else ""
+    found = ", ".join(f"{_detail(key, 'template')} ({_flavor(key)})" for key in keys)
     raise SmokeError(
-        f"smoke {scenario}",
-        f"generation {generation.id} has no key for it",
+        f"smoke {scenario.name}",
+        f"generation {manifest.id} has no key for it",
         expected=f"a key of {template or 'any template'}{firmwares}{kernels}",
         got=found or "no key at all",
-        hint="give a template that flavor and firmware, or leave this scenario out",
+        hint="give a template what is expected, or leave this scenario out",
     )
 
 
-def _is_virtual(key: Part) -> bool:
-    """Alpine's kernels for virtual machines: virt, virtgrsec, virthardened."""
-    return (key.detail("flavor") or "").startswith("virt")
+def _of_kind(manifest: Manifest, kind: str) -> Sequence[Artifact]:
+    """The bootable files of a kind, in the manifest's order (reports are JSON)."""
+    return [
+        part for part in manifest.artifacts if part.kind == kind and not part.path.endswith(".json")
+    ]
 
 
-def _boots_from(key: Part, firmware: str) -> bool:
-    said = key.details.get("firmware")
-    return said is None or firmware in said
-
-
-def _companion(generation: Generation, key: Part, kind: str) -> Part | None:
-    """The part of `kind` made for the same release and flavor as `key`."""
-    for part in generation.of_kind(kind):
-        if all(part.detail(name) == key.detail(name) for name in ("release", "flavor")):
+def _companion(manifest: Manifest, key: Artifact, kind: str, *more: str) -> Artifact | None:
+    """The part of `kind` made for the same release and flavor as `key`, and the same `more`."""
+    for part in _of_kind(manifest, kind):
+        if all(_detail(part, name) == _detail(key, name) for name in ("release", "flavor", *more)):
             return part
     return None
+
+
+def _iso(manifest: Manifest, key: Artifact, scenario: Scenario) -> Iso:
+    release = _detail(key, "release") or ""
+    sha256 = manifest.releases.get(release, {}).get("iso_sha256")
+    if not isinstance(sha256, str):
+        raise SmokeError(
+            f"smoke {scenario.name}",
+            f"generation {manifest.id} does not say which ISO {release or 'its key'} is of",
+            hint="build a whole generation: doit build",
+        )
+    return Iso(release=release, sha256=sha256)
+
+
+def _file_name(part: Artifact) -> str:
+    return part.path.rpartition("/")[2]
+
+
+def _detail(part: Artifact, name: str) -> str | None:
+    value = part.details.get(name)
+    return None if value is None else str(value)
+
+
+def _flavor(key: Artifact) -> str:
+    return _detail(key, "flavor") or ""
+
+
+def _bootable(manifest: Manifest, key: Artifact, scenario: Scenario) -> Bootable:
+    """What key and pxerd say they are made for; where they do not say, that they will do."""
+    firmware = key.details.get("firmware")
+    pxerd = _companion(manifest, key, "pxerd")
+    features = pxerd.details.get("features") if pxerd else None
+    return Bootable(
+        flavor=_flavor(key),
+        firmware=(scenario.firmware,) if firmware is None else tuple(firmware),
+        features=(scenario.medium,) if features is None else tuple(features),
+    )

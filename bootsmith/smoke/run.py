@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bootsmith.errors import SmokeError
 from bootsmith.files.atomic import write_file
-from bootsmith.smoke.accelerator import choose_accelerator
-from bootsmith.smoke.evidence import EVIDENCE_NAME, Evidence, evidence_path, write_evidence
-from bootsmith.smoke.machine import Ending, run_machine
-from bootsmith.smoke.parts import Chosen, digests_now, read_generation
+from bootsmith.files.manifest import read_manifest
+from bootsmith.formats.manifest import Manifest
+from bootsmith.formats.netboot_network import Network
+from bootsmith.site.scenarios import Scenario
+from bootsmith.smoke.accelerator import Accelerator, choose_accelerator
+from bootsmith.smoke.evidence import (
+    Evidence,
+    MachineRecord,
+    evidence_path,
+    find_proof,
+    read_evidence,
+    shown_path,
+    write_evidence,
+)
+from bootsmith.smoke.guest import Attempt, Failure, Guest, RunLogs, failure_of
+from bootsmith.smoke.machine import run_machines
+from bootsmith.smoke.network_boot import NetworkBoot
+from bootsmith.smoke.parts import Chosen, choose_parts, digests_now
 from bootsmith.smoke.report import report_problems
-from bootsmith.smoke.scenarios import Scenario, choose_for, find_scenario, machine_of
+from bootsmith.smoke.scenarios import FIRMWARE, find_scenario, machine_of, modloop_file_system
+from bootsmith.smoke.servers import ReleaseFiles, check_servers, serving
 from bootsmith.smoke.symptoms import STAGES, STARVED_TIMER
 from bootsmith.smoke.watch import ConsoleWatch
-from bootsmith.tools.qemu import SCREEN_PORT, Machine, check_firmware, qemu_argv, qemu_version
+from bootsmith.tools.qemu import SCREEN_PORT, check_firmware, qemu_argv, qemu_version
 from bootsmith.tools.run import replay_line
 
 Progress = Callable[[str, int, int | None], None]
 _REPORT_GRACE_SECONDS = 60.0
-_WORTH_SAYING_SECONDS = 10.0
 _SHOWN_LINES = 15
 _STARVED_TRIES = 3
 _SHOWN_COMPLAINTS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Failure:
-    cause: str
-    look: str | None = None
 
 
 def run_smoke(
@@ -43,6 +52,8 @@ def run_smoke(
     evidence: Path,
     memory_mebibytes: int,
     accelerator: str,
+    releases: Mapping[str, ReleaseFiles] | None = None,
+    network: Mapping[str, Any] | None = None,
     template: str | None = None,
     cache: Path | None = None,
     timeout_seconds: float | None = None,
@@ -52,126 +63,252 @@ def run_smoke(
 
     `manifest` is the generation's, also through a link that moves on meanwhile;
     `evidence` is the directory of all evidence. `accelerator` is `auto`, `tcg` or `kvm`.
+    `releases` are those that the generation is of, for rows whose medium is a copy of an ISO;
+    `network` holds the keywords of Network, for rows whose machines boot from it.
     `template` boots that one instead of the first that fits. `cache` keeps what is known
-    of this machine's KVM (default: beside the evidence). Raises SmokeError if the guest
+    of this machine's KVM (default: beside the evidence). Raises SmokeError if a guest
     does not prove its boot; evidence of the failure is left as well.
     """
     row = find_scenario(scenario)
     row = replace(row, timeout_seconds=timeout_seconds or row.timeout_seconds)
-    parts = read_generation(manifest.resolve().parent)
-    chosen = choose_for(row, parts, template=template)
-    check_firmware(row.firmware)
-    logs = _Logs.at(evidence_path(evidence.absolute(), parts.id, row.name), template)
+    generation = manifest.resolve().parent
+    booted = read_manifest(generation)
+    chosen = choose_parts(booted, row, template=template)
+    for firmware in {row.firmware, *(guest.firmware for guest in row.guests)}:
+        check_firmware(FIRMWARE[firmware])
+    check_servers(row)
+    logs = RunLogs.at(evidence_path(evidence.absolute(), booted.id, row.name), template)
     # From here to the end of the run nothing claims that this scenario boots.
     logs.evidence.unlink(missing_ok=True)
     if progress:
         progress(f"{row.name}: reading", 0, None)
-    digests = digests_now(chosen, scenario=row.name)
-    nonce = secrets.token_hex(8)
-    machine = machine_of(
-        row,
-        chosen,
-        nonce=nonce,
+    isos = {name: files["iso"] for name, files in (releases or {}).items()}
+    digests = digests_now(chosen, generation=generation, scenario=row.name, isos=isos)
+    prepared = _prepare(
+        row=row,
+        generation=generation,
+        manifest=booted,
+        chosen=chosen,
+        template=template,
+        releases=releases or {},
+        network=network,
         memory_mebibytes=memory_mebibytes,
         accelerator=choose_accelerator(accelerator, memory=cache or evidence),
-        console=logs.console,
-        screen=logs.screen,
-        screen_port=logs.screen_port,
+        logs=logs,
     )
-    _write_replay(logs, machine)
+    _write_replay(logs, prepared)
     started_epoch = int(time.time())
-    watch, ending = _boot(machine, row, logs, nonce, progress)
-    failure = _failure(row, chosen, watch, ending, logs)
-    write_evidence(
-        logs.evidence,
-        Evidence(
-            scenario=row.name,
-            generation=parts.id,
-            template=chosen.template,
-            verdict="failed" if failure else "booted",
-            cause=failure.cause if failure else None,
-            artifacts=digests,
-            nonce=nonce,
-            report=dict(watch.report.words) if watch.report else {},
-            landmarks_seconds=watch.landmarks,
-            elapsed_seconds=ending.elapsed_seconds,
-            starved_seconds=ending.starved_seconds,
-            complaints=tuple(watch.complaints),
-            accelerator=machine.accelerator,
-            qemu=qemu_version(),
-            command=replay_line(qemu_argv(machine)),
-            started_epoch=started_epoch,
-        ),
-    )
+    with prepared.serving as inside:
+        attempts = _boot(prepared, progress, inside)
+    failure = _first_failure(attempts, row)
+    record = _record(prepared, digests, started_epoch, attempts, failure)
+    write_evidence(logs.evidence, record)
     if failure:
-        raise _error(row, chosen, watch, ending, logs, failure)
+        raise _error(row, failure, logs)
     return logs.evidence
 
 
-def _boot(
-    machine: Machine, row: Scenario, logs: _Logs, nonce: str, progress: Progress | None
-) -> tuple[ConsoleWatch, Ending]:
-    """Run the machine; once more where emulation, not the guest, broke it."""
-    for _ in range(_STARVED_TRIES):
-        watch = ConsoleWatch(nonce=nonce)
-        ending = run_machine(
-            machine,
-            watch=watch,
-            program_log=logs.program,
-            timeout_seconds=row.timeout_seconds,
-            report_grace_seconds=_REPORT_GRACE_SECONDS,
-            on_progress=_stage_progress(row.name, watch, progress) if progress else None,
+def prove_scenario(
+    *,
+    scenario: str,
+    manifest: Path,
+    evidence: Path,
+    memory_mebibytes: int,
+    accelerator: str,
+    output: Path,
+    releases: Mapping[str, ReleaseFiles] | None = None,
+    network: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write to `output` the record of a boot of the very bytes that this generation has.
+
+    Where such a record exists, of this generation or of an older one with the same parts,
+    nothing is booted. Otherwise as `run_smoke`.
+    """
+    row = find_scenario(scenario)
+    chosen = choose_parts(read_manifest(manifest.resolve().parent), row)
+    proof = find_proof(evidence, scenario=scenario, digests=chosen.digests)
+    if proof is None:
+        proof = run_smoke(
+            scenario=scenario,
+            manifest=manifest,
+            evidence=evidence,
+            memory_mebibytes=memory_mebibytes,
+            accelerator=accelerator,
+            releases=releases,
+            network=network,
+            progress=progress,
         )
-        if watch.failure is None or watch.failure.cause != STARVED_TIMER:
-            break
-    return watch, ending
+    write_file(output, read_evidence(proof).to_json())
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Logs:
-    """The files of one run."""
+class _Prepared:
+    """All that a run needs."""
 
-    directory: Path
-
-    @classmethod
-    def at(cls, evidence: Path, template: str | None) -> _Logs:
-        directory = evidence.parent
-        # A run of a template that was asked for by name must not stand where the gate
-        # looks for the scenario's own evidence.
-        if template is not None:
-            directory = directory.with_name(f"{directory.name}.{template}")
-        directory.mkdir(parents=True, exist_ok=True)
-        return cls(directory=directory)
-
-    @property
-    def evidence(self) -> Path:
-        return self.directory / EVIDENCE_NAME
-
-    @property
-    def console(self) -> Path:
-        return self.directory / "console.log"
-
-    @property
-    def screen(self) -> Path:
-        return self.directory / "screen.log"
-
-    @property
-    def screen_port(self) -> Path:
-        return self.directory / "screen.port"
-
-    @property
-    def program(self) -> Path:
-        return self.directory / "qemu.log"
-
-    @property
-    def replay(self) -> Path:
-        return self.directory / "replay.sh"
+    row: Scenario
+    generation: str
+    guests: Sequence[Guest]
+    serving: AbstractContextManager[Sequence[str]]
+    """Gives the words that start QEMU where it finds what it needs."""
 
 
-def _write_replay(logs: _Logs, machine: Machine) -> None:
-    """The same machine for a person: its console on the terminal, no logs."""
+def _prepare(
+    *,
+    row: Scenario,
+    generation: Path,
+    manifest: Manifest,
+    chosen: Chosen,
+    template: str | None,
+    releases: Mapping[str, ReleaseFiles],
+    network: Mapping[str, Any] | None,
+    memory_mebibytes: int,
+    accelerator: Accelerator,
+    logs: RunLogs,
+) -> _Prepared:
+    if row.medium == "network":
+        assert network is not None, "the site has [netboot], or it had not this row"
+        boot = NetworkBoot.choose(
+            row,
+            generation=generation,
+            manifest=manifest,
+            network=Network(**network),
+            template=template,
+        )
+        boot.check_tree()
+        guests = boot.guests(memory_mebibytes=memory_mebibytes, accelerator=accelerator, logs=logs)
+        return _Prepared(row=row, generation=manifest.id, guests=guests, serving=boot.serving(logs))
+    memory_mebibytes = max(memory_mebibytes, chosen.memory_mebibytes)
+    guest = _attached_guest(row, chosen, generation, memory_mebibytes, accelerator, logs)
+    return _Prepared(
+        row=row,
+        generation=manifest.id,
+        guests=(guest,),
+        serving=serving(row, chosen, generation=generation, releases=releases, logs=logs.directory),
+    )
+
+
+def _attached_guest(
+    row: Scenario,
+    chosen: Chosen,
+    generation: Path,
+    memory_mebibytes: int,
+    accelerator: Accelerator,
+    logs: RunLogs,
+) -> Guest:
+    nonce = secrets.token_hex(8)
+    files = logs.guest(0)
+    return Guest(
+        title=chosen.template,
+        template=chosen.template,
+        nonce=nonce,
+        machine=machine_of(
+            row,
+            chosen,
+            generation=generation,
+            nonce=nonce,
+            memory_mebibytes=memory_mebibytes,
+            accelerator=accelerator,
+            console=files.console,
+            screen=files.screen,
+            screen_port=logs.screen_port,
+        ),
+        logs=files,
+        problems=lambda report: report_problems(
+            report,
+            template=chosen.template,
+            kernel_release=chosen.kernel_release,
+            modloop_file_system=modloop_file_system(row),
+            needs_modloop=row.medium != "ramroot",
+        ),
+        is_unpatched=row.medium == "nfs" and _is_unpatched(chosen),
+    )
+
+
+def _is_unpatched(chosen: Chosen) -> bool:
+    """Whether the pxerd says that nobody looked at its init; one that says nothing may do."""
+    return chosen.pxerd is not None and chosen.pxerd.details.get("patches") == []
+
+
+def _boot(
+    prepared: _Prepared, progress: Progress | None, inside: Sequence[str]
+) -> tuple[Attempt, ...]:
+    """Run the machines; once more where emulation, not a guest, broke one."""
+    for _ in range(_STARVED_TRIES):
+        runs = [guest.run() for guest in prepared.guests]
+        watches = [run.watch for run in runs]
+        say = _stage_progress(prepared.row.name, watches, progress) if progress else None
+        endings = run_machines(
+            runs,
+            timeout_seconds=prepared.row.timeout_seconds,
+            report_grace_seconds=_REPORT_GRACE_SECONDS,
+            on_progress=say,
+            inside=inside,
+        )
+        if all(one.failure is None or one.failure.cause != STARVED_TIMER for one in watches):
+            break
+    return tuple(
+        Attempt(guest=guest, watch=watch, ending=ending)
+        for guest, watch, ending in zip(prepared.guests, watches, endings, strict=True)
+    )
+
+
+def _first_failure(attempts: Sequence[Attempt], row: Scenario) -> Failure | None:
+    for attempt in attempts:
+        failure = failure_of(attempt, timeout_seconds=row.timeout_seconds)
+        if failure is not None and len(attempts) > 1:
+            return replace(failure, cause=f"{attempt.guest.title}: {failure.cause}")
+        if failure is not None:
+            return failure
+    return None
+
+
+def _record(
+    prepared: _Prepared,
+    digests: Mapping[str, str],
+    started_epoch: int,
+    attempts: Sequence[Attempt],
+    failure: Failure | None,
+) -> Evidence:
+    first, *others = attempts
+    return Evidence(
+        scenario=prepared.row.name,
+        generation=prepared.generation,
+        **_said_of(first),
+        verdict="failed" if failure else "booted",
+        cause=failure.cause if failure else None,
+        artifacts=digests,
+        others=tuple(MachineRecord(**_said_of(other)) for other in others),
+        accelerator=first.guest.machine.accelerator,
+        qemu=qemu_version(),
+        started_epoch=started_epoch,
+    )
+
+
+def _said_of(attempt: Attempt) -> dict[str, Any]:
+    guest, watch, ending = attempt.guest, attempt.watch, attempt.ending
+    return {
+        "template": guest.template,
+        "nonce": guest.nonce,
+        "report": dict(watch.report.words) if watch.report else {},
+        "landmarks_seconds": watch.landmarks,
+        "elapsed_seconds": ending.elapsed_seconds,
+        "starved_seconds": ending.starved_seconds,
+        "complaints": tuple(watch.complaints),
+        "command": replay_line(qemu_argv(guest.machine)),
+    }
+
+
+def _write_replay(logs: RunLogs, prepared: _Prepared) -> None:
+    """The same machine for a person: its console on the terminal, no logs.
+
+    None where it needs servers as well: they end with the run.
+    """
     write_file(logs.screen_port, SCREEN_PORT, durable=False)
-    terminal = replace(machine, console=None, screen=None)
+    logs.replay.unlink(missing_ok=True)
+    if prepared.row.medium in ("nfs", "network"):
+        return
+    terminal = replace(prepared.guests[0].machine, console=None, screen=None)
     script = (
         "#!/bin/sh\n"
         "# The machine of this run, its console on your terminal. Ctrl-a x leaves.\n"
@@ -180,69 +317,29 @@ def _write_replay(logs: _Logs, machine: Machine) -> None:
     write_file(logs.replay, script.encode(), mode=0o755, durable=False)
 
 
-def _stage_progress(name: str, watch: ConsoleWatch, progress: Progress) -> Callable[[float], None]:
+def _stage_progress(
+    name: str, watches: Sequence[ConsoleWatch], progress: Progress
+) -> Callable[[float], None]:
     def say(elapsed_seconds: float) -> None:
+        # Of several machines that which is furthest behind.
+        watch = min(watches, key=lambda one: _stages_done(one.stage))
         stage = watch.stage
-        done = STAGES.index(stage) + 1 if stage in STAGES else 0
-        since = watch.landmarks.get(stage, 0.0)
-        progress(f"{name}: {stage} since {since:.1f} s", done, len(STAGES))
+        # The time grows while a guest is quiet: emulated kernels are for half a minute.
+        in_stage_seconds = elapsed_seconds - watch.landmarks.get(stage, 0.0)
+        progress(f"{name}: {stage} for {in_stage_seconds:.0f} s", _stages_done(stage), len(STAGES))
 
     return say
 
 
-def _failure(
-    row: Scenario, chosen: Chosen, watch: ConsoleWatch, ending: Ending, logs: _Logs
-) -> _Failure | None:
-    if watch.report is not None:
-        problems = report_problems(
-            watch.report, template=chosen.template, kernel_release=chosen.kernel_release
-        )
-        if not problems:
-            return None
-        return _Failure(cause="; ".join(problems))
-    if watch.failure is not None:
-        return _Failure(cause=watch.failure.cause, look=watch.failure.look)
-    if ending.outcome == "foreign":
-        return _Failure(
-            cause=f"the guest reports the nonce {watch.foreign_nonce}, not this run's "
-            f"{watch.nonce}: its report proves nothing",
-            look="bootsmith-report.start in the overlays: it must read the nonce of this boot",
-        )
-    if ending.outcome == "unreported":
-        return _Failure(
-            cause="the guest reached its login prompt but never reported",
-            look="the overlay `report` in the template, `local` in its default runlevel",
-        )
-    if ending.outcome == "ended":
-        if ending.exit_status:
-            return _Failure(cause=f"QEMU gave up: {_last_words(logs.program)}")
-        return _Failure(cause="the guest restarted or switched itself off before it reported")
-    return _silence(row, watch, ending)
+def _stages_done(stage: str) -> int:
+    return STAGES.index(stage) + 1 if stage in STAGES else 0
 
 
-def _silence(row: Scenario, watch: ConsoleWatch, ending: Ending) -> _Failure:
-    limit = f"{row.timeout_seconds:g} s"
-    if ending.starved_seconds > _WORTH_SAYING_SECONDS:
-        limit += f" (and {ending.starved_seconds:.0f} s that went to other work on this machine)"
-    if not watch.landmarks:
-        return _Failure(cause=f"no report within {limit}; the consoles stayed empty")
-    look = "what the last lines wait for"
-    if watch.stage in ("firmware", "bootloader"):
-        look = "whether the template's boot options name console=ttyS0"
-    return _Failure(cause=f"no report within {limit}; it had reached: {watch.stage}", look=look)
-
-
-def _error(
-    row: Scenario,
-    chosen: Chosen,
-    watch: ConsoleWatch,
-    ending: Ending,
-    logs: _Logs,
-    failure: _Failure,
-) -> SmokeError:
+def _error(row: Scenario, failure: Failure, logs: RunLogs) -> SmokeError:
+    guest, watch, ending = failure.attempt.guest, failure.attempt.watch, failure.attempt.ending
     lines = [
         failure.cause,
-        f"    template {chosen.template}, {watch.stage} reached, {ending.elapsed_seconds:g} s",
+        f"    template {guest.template}, {watch.stage} reached, {ending.elapsed_seconds:g} s",
     ]
     if watch.complaints:
         lines.append("    the console also complained:")
@@ -251,23 +348,10 @@ def _error(
     if tail:
         lines.append("    last console lines:")
         lines += [f"      | {line}" for line in tail]
-    lines.append(f"    log: {_shown(logs.console)}")
+    console = shown_path(guest.logs.console)
+    lines.append(f"    log: {console}")
     look = f"look at {failure.look}; " if failure.look else ""
-    return SmokeError(
-        f"smoke {row.name}",
-        "\n".join(lines),
-        hint=f"{look}see it on your terminal: {_shown(logs.replay)}",
-    )
-
-
-def _last_words(program_log: Path) -> str:
-    """What QEMU itself said last, without its remark about our firmware file."""
-    lines = program_log.read_text("utf-8", "replace").splitlines()
-    said = [line for line in lines if line.strip() and "etc/sercon-port" not in line]
-    return said[-1] if said else "it said nothing"
-
-
-def _shown(path: Path) -> str:
-    """Relative to where the person stands, if that is shorter."""
-    relative = os.path.relpath(path)
-    return relative if len(relative) < len(str(path)) else str(path)
+    then = f"see it on your terminal: {shown_path(logs.replay)}"
+    if not logs.replay.exists():
+        then = f"read what the servers say, beside {console}"
+    return SmokeError(f"smoke {row.name}", "\n".join(lines), hint=look + then)

@@ -1,17 +1,16 @@
-"""The boots that a generation has to survive: a table, and the machine of each row."""
+"""A row of the table of boots, and the machine that it describes."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from bootsmith.errors import SmokeError
+from bootsmith.site.scenarios import SCENARIOS, Scenario
 from bootsmith.smoke.accelerator import Accelerator
-from bootsmith.smoke.parts import Chosen, Generation, Wanted, choose_parts
+from bootsmith.smoke.parts import Chosen
 from bootsmith.tools.qemu import (
-    Attachment,
     BlankDrive,
     DirectKernel,
     Drive,
@@ -20,65 +19,31 @@ from bootsmith.tools.qemu import (
     UserNic,
 )
 
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """One row: which key, how it is attached, what else is in the machine."""
-
-    name: str
-    summary: str
-    wanted: Wanted
-    attach: Attachment
-    firmware: Firmware = "bios"
-    direct: bool = False
-    """QEMU loads kernel and pxerd; the key is only the boot medium."""
-    beside: Sequence[BlankDrive] = ()
-    timeout_seconds: float = 240.0
-    """Ends a silent guest, in seconds of its own time (see machine.py); a failing one
-    ends by itself long before. Ten times what a boot takes without KVM."""
-
-
 _EMPTY_DISK = BlankDrive(size_bytes=1 << 30, attach="sata")
-
-SCENARIOS = (
-    Scenario(
-        name="key-usb-bios",
-        summary="the key as a USB stick (xHCI), BIOS",
-        wanted="hardware",
-        attach="usb",
-    ),
-    Scenario(
-        name="key-usb-beside-disk",
-        summary="the key as a USB stick beside an empty hard disk, BIOS",
-        wanted="hardware",
-        attach="usb",
-        beside=(_EMPTY_DISK,),
-    ),
-    Scenario(
-        name="key-virtio-bios",
-        summary="the key as a virtio disk, BIOS",
-        wanted="virtual",
-        attach="virtio",
-    ),
-    Scenario(
-        name="key-uefi",
-        # virtio, not USB: any kernel finds its medium then, and the firmware is the point
-        summary="the key as a virtio disk, UEFI",
-        wanted="any",
-        attach="virtio",
-        firmware="ovmf",
-    ),
-    Scenario(
-        name="direct-pxerd",
-        summary="kernel and pxerd loaded directly, the key as a virtio medium",
-        wanted="virtual",
-        attach="virtio",
-        direct=True,
-    ),
-)
+FIRMWARE: Mapping[str, Firmware] = {"bios": "bios", "uefi": "ovmf"}
+"""What QEMU is given for each firmware that a row names."""
 
 # What Alpine's own boot loader configurations say since 3.5, and a console to watch.
-_DIRECT_WORDS = "modules=loop,squashfs,sd-mod,usb-storage console=tty0 console=ttyS0,115200"
+_CONSOLES = "console=tty0 console=ttyS0,115200"
+_DIRECT_WORDS = f"modules=loop,squashfs,sd-mod,usb-storage {_CONSOLES}"
+
+SERVER = "10.0.2.2"
+"""What a guest on QEMU's own network calls the machine that QEMU runs on."""
+EXPORT = "medium"
+NFS_PORTS: Mapping[str, int] = {"3": 2049, "4.1": 12049}
+"""By version: the usual one, which a client of version 3 asks rpcbind for, and another."""
+_NFS_OPTIONS: Mapping[str, str] = {"3": "", "4.1": f":vers=4.1,port={NFS_PORTS['4.1']}"}
+HTTP_PORT = 80
+
+
+def modloop_file_system(scenario: Scenario) -> str | None:
+    """On what the modloop must lie, in the kernel's words; None where it is all the same."""
+    if scenario.medium != "nfs":
+        return None
+    if scenario.modloop == "medium":
+        return {"3": "nfs", "4.1": "nfs4"}[scenario.nfs_version]
+    # What is downloaded lies in the root, which is in memory.
+    return {"http": "tmpfs", "key": "vfat"}[scenario.modloop]
 
 
 def find_scenario(name: str) -> Scenario:
@@ -96,34 +61,11 @@ def find_scenario(name: str) -> Scenario:
     )
 
 
-def choose_for(scenario: Scenario, generation: Generation, *, template: str | None) -> Chosen:
-    """What the scenario boots of this generation; SmokeError if nothing fits."""
-    return choose_parts(
-        generation,
-        scenario=scenario.name,
-        wanted=scenario.wanted,
-        firmware="uefi" if scenario.firmware == "ovmf" else "bios",
-        direct=scenario.direct,
-        template=template,
-    )
-
-
-def fitting_scenarios(generation: Generation) -> list[str]:
-    """Names of the scenarios that this generation has parts for."""
-    names = []
-    for scenario in SCENARIOS:
-        try:
-            choose_for(scenario, generation, template=None)
-        except SmokeError:
-            continue
-        names.append(scenario.name)
-    return names
-
-
 def machine_of(
     scenario: Scenario,
     chosen: Chosen,
     *,
+    generation: Path,
     nonce: str,
     memory_mebibytes: int,
     accelerator: Accelerator,
@@ -131,35 +73,52 @@ def machine_of(
     screen: Path | None = None,
     screen_port: Path | None = None,
 ) -> Machine:
-    """The machine of a row.
+    """The machine of a row; `generation` is the directory that holds what was chosen.
 
     A key boots as it is, byte for byte: it gets the nonce as the machine's serial number.
     A direct kernel gets it on its command line, and its medium is read-only.
     """
-    key = Drive(
-        file=chosen.key.file,
-        attach=scenario.attach,
-        boot_index=None if scenario.direct else 0,
-        read_only=scenario.direct,
-    )
+    drives: list[Drive | BlankDrive] = []
+    if scenario.beside_disk:
+        # The empty disk comes first: only the boot index makes the firmware take the key.
+        drives.append(_EMPTY_DISK)
+    if chosen.key is not None:
+        key = Drive(
+            file=generation / chosen.key.path,
+            attach=scenario.attach,
+            boot_index=None if scenario.direct else 0,
+            read_only=scenario.direct,
+        )
+        drives.append(key)
     kernel = None
-    if scenario.direct and chosen.kernel is not None and chosen.pxerd is not None:
+    initramfs = chosen.ramroot or chosen.pxerd
+    if scenario.direct and chosen.kernel is not None and initramfs is not None:
+        words = _CONSOLES if chosen.ramroot else f"{_DIRECT_WORDS}{_nfs_words(scenario, chosen)}"
         kernel = DirectKernel(
-            image=chosen.kernel.file,
-            initramfs=chosen.pxerd.file,
-            command_line=f"{_DIRECT_WORDS} bootsmith_nonce={nonce}",
+            image=generation / chosen.kernel.path,
+            initramfs=generation / initramfs.path,
+            command_line=f"{words} bootsmith_nonce={nonce}",
         )
     return Machine(
         memory_mebibytes=memory_mebibytes,
         accelerator=accelerator,
-        firmware=scenario.firmware,
-        # The empty disk comes first: only the boot index makes the firmware take the key.
-        drives=(*scenario.beside, key),
+        firmware=FIRMWARE[scenario.firmware],
+        drives=tuple(drives),
         kernel=kernel,
-        nics=(UserNic(),),
+        # An isolated one would not reach the servers. They are on a network of their own, with
+        # QEMU, so that it leads nowhere else all the same.
+        nics=(UserNic(isolated=scenario.medium != "nfs"),),
         smbios_system={} if scenario.direct else {"serial": f"bootsmith-{nonce}"},
         console=console,
         # OVMF writes to every serial port by itself: a second one would only say it again.
         screen=screen if scenario.firmware == "bios" else None,
         screen_port=screen_port,
     )
+
+
+def _nfs_words(scenario: Scenario, chosen: Chosen) -> str:
+    if scenario.medium != "nfs":
+        return ""
+    medium = f"nfs:{SERVER}:/{EXPORT}{_NFS_OPTIONS[scenario.nfs_version]}"
+    place = f"http://{SERVER}" if scenario.modloop == "http" else "/boot"
+    return f" ip=dhcp alpine_dev={medium} modloop={place}/{chosen.modloop_name}"

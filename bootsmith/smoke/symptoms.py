@@ -57,6 +57,7 @@ STARVED_TIMER = "the emulated timer missed its ticks: this machine is too busy t
 (arch/x86/kernel/apic/io_apic.c, timer_irq_works). Emulation that gets no time loses that
 race; what is booted cannot cause it and cannot help it."""
 _PACKAGES = "packages in the template recipe, and apks/ on the medium"
+_NETWORK = "the lines above it, and dnsmasq.log or dhcp.log, tftp.log and http.log beside it"
 
 LANDMARKS = (
     _landmark(
@@ -111,7 +112,8 @@ FAILURES = (
     ),
     # GRUB
     _symptom(
-        r"error: (?:\.\./\S+:\d+:)?file [`'](\S+)' not found",
+        # Over the network it looks for one name after the other: a machine's own, its prefix.
+        r"error: (?:\.\./\S+:\d+:)?file [`'](?!/\S*netboot/tftp/grub/|/armed/)(\S+)' not found",
         "GRUB found no file {1}",
         "efi/boot/grub.cfg on the key",
     ),
@@ -134,6 +136,27 @@ FAILURES = (
         r"^grub>|Minimal BASH-like line editing",
         "GRUB found no configuration and opened its prompt",
         "efi/boot/grub.cfg on the key",
+    ),
+    # The network
+    _symptom(
+        r"PXE-E\d+: (.+)",
+        "the firmware could not boot from the network: {1}",
+        _NETWORK,
+    ),
+    _symptom(
+        r"No more network devices|Nothing to boot",
+        "iPXE found nothing to boot on the network",
+        _NETWORK,
+    ),
+    _symptom(
+        r"WARNING: No configuration file found",
+        "PXELINUX found no configuration on the TFTP server",
+        "tftp/pxelinux.cfg in the generation's netboot/, and options 209 and 210",
+    ),
+    _symptom(
+        r"Trying again in \d+ seconds",
+        "the boot loader could not boot what the network gave it, and begins again",
+        _NETWORK,
     ),
     # Kernel and initramfs
     _symptom(
@@ -160,7 +183,20 @@ FAILURES = (
         "the guest ran out of memory",
         _MEMORY,
     ),
-    # Alpine's init
+    # Alpine's init, and our patch to it
+    _symptom(
+        r"Obtaining IP via DHCP \((\S+)\):? *failed",
+        "the initramfs got no address for {1}: no DHCP server answered",
+    ),
+    _symptom(
+        r"Mounting boot medium from (\S+?): *failed\. *(.+)",
+        "the initramfs could not mount the medium {1}: {2}",
+        "nfs.log beside the console's log, and the options in alpine_dev=",
+    ),
+    _symptom(
+        r"Mounting boot medium: *failed\. *(.+)",
+        "the initramfs does not understand this word: {1}",
+    ),
     _symptom(
         r"Mounting boot media(?:\.{3})?:? *failed",
         "the initramfs found no boot medium (no apks/.boot_repository on any device)",
@@ -198,6 +234,11 @@ FAILURES = (
 
 COMPLAINTS = (
     _symptom(
+        r"Refusing to mount (\S+): (.+?)!?$",
+        "the modloop {1} was refused: {2}",
+        "that pxerd and modloop are of one generation; docs/modloop.md, strict machines",
+    ),
+    _symptom(
         r"mounting \S+ on /\.modloop failed: (.+)",
         "the modloop could not be mounted ({1}): squashfs or loop may be missing",
         _INITRAMFS,
@@ -232,6 +273,17 @@ COMPLAINTS = (
     _symptom(r"BdsDxe: failed to load (.+)", "the UEFI firmware could not load {1}"),
     _symptom(r"Boot failed: (.+)", "the BIOS could not boot from a device: {1}"),
     _symptom(r"^error: (.+)", "the boot loader complains: {1}"),
+    _symptom(r"nfs: server (\S+) not responding", "the NFS server {1} does not answer any more"),
+    _symptom(
+        r"wget: server returned error: HTTP/\S+ (.+)",
+        "the HTTP server does not give the machine what it asks for: {1}",
+        "http.log beside the console's log",
+    ),
+    _symptom(r"wget: (.+)", "a download failed: {1}"),
+    _symptom(
+        r"((?:tftp|http)://\S+?)\.\.\. (.+) \(https?://ipxe\.org/\w+\)",
+        "iPXE could not load {1}: {2}",
+    ),
     _symptom(r"^WARNING: (.+)", "{1}"),
     _symptom(r"(?:Oops|BUG|general protection fault)[: ].*", "the kernel stumbled: {0}"),
 )

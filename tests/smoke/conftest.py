@@ -7,7 +7,6 @@ loaders and QEMU are the real ones.
 from __future__ import annotations
 
 import fcntl
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from bootsmith.files.atomic import write_file
 from bootsmith.files.deb import read_deb_files
 from bootsmith.files.digest import sha256_of
 from bootsmith.formats.cpio import directory_entry, file_entry, link_entry, write_cpio
+from bootsmith.formats.manifest import MANIFEST_NAME, Artifact, Manifest
 from bootsmith.tools.run import run_program
 
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
@@ -88,17 +88,19 @@ class Guest:
             if kind == "usbkey":
                 details["template"] = "tiny"
             artifacts.append(
-                {
-                    "path": f"{kind}/{name}/{file}",
-                    "kind": kind,
-                    "name": name,
-                    "sha256": sha256_of(path),
-                    "size_bytes": len(content),
-                    "details": details,
-                }
+                Artifact(
+                    path=f"{kind}/{name}/{file}",
+                    kind=kind,
+                    name=name,
+                    sha256=sha256_of(path),
+                    size_bytes=len(content),
+                    details=details,
+                )
             )
-        manifest = {"schema": 1, "id": "2026-11-21.1", "artifacts": artifacts}
-        (directory / "MANIFEST.json").write_text(json.dumps(manifest))
+        manifest = Manifest(
+            id="2026-11-21.1", site="tests", artifacts=tuple(artifacts), releases={}, steps={}
+        )
+        (directory / MANIFEST_NAME).write_bytes(manifest.to_json())
         return directory
 
     def key(

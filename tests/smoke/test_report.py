@@ -56,6 +56,13 @@ def test_a_proof_has_no_problems():
     assert report_problems(report, template="default", kernel_release=None) == ()
 
 
+def test_a_ramroot_has_no_modloop():
+    report = Report(words=WORDS | {"modloop": "none"})
+    said = {"template": "default", "kernel_release": "6.1.0-lts"}
+    assert report_problems(report, **said, needs_modloop=False) == ()
+    assert report_problems(report, **said) == ("the guest runs without its modloop",)
+
+
 @pytest.mark.parametrize(
     "word,value,problem",
     [
@@ -70,6 +77,22 @@ def test_a_proof_has_no_problems():
 def test_what_a_report_may_lack(word, value, problem):
     report = Report(words={**WORDS, word: value})
     assert report_problems(report, template="default", kernel_release="6.1.0-lts") == (problem,)
+
+
+@pytest.mark.parametrize(
+    "words,problem",
+    [
+        ({"modloop_fs": "nfs4"}, None),
+        ({"modloop_fs": "vfat"}, "is /media/sda1/boot/modloop-lts on vfat, expected one on nfs4"),
+        ({}, "is /media/sda1/boot/modloop-lts on nothing, expected one on nfs4"),
+    ],
+)
+def test_a_modloop_must_lie_where_the_row_says(words, problem):
+    report = Report(words={**WORDS, "modloop": "/media/sda1/boot/modloop-lts", **words})
+    got = report_problems(
+        report, template="default", kernel_release="6.1.0-lts", modloop_file_system="nfs4"
+    )
+    assert got == ((f"the guest's modloop {problem}",) if problem else ())
 
 
 def test_an_empty_report_lacks_everything():

@@ -33,6 +33,14 @@ FAILURE_LINES = {
     "grub rescue> ": "GRUB could not find its own files",
     "grub> ": "GRUB found no configuration and opened its prompt",
     "error: you need to load the kernel first.": "GRUB could not load the kernel",
+    "  PXE-E18: Server response timeout.": (
+        "the firmware could not boot from the network: Server response timeout."
+    ),
+    "No more network devices": "iPXE found nothing to boot on the network",
+    "WARNING: No configuration file found": "PXELINUX found no configuration on the TFTP server",
+    "Trying again in 10 seconds": (
+        "the boot loader could not boot what the network gave it, and begins again"
+    ),
     "[    0.51] Initramfs unpacking failed: invalid magic at start of compressed archive": (
         "the kernel could not unpack the initramfs: invalid magic at start of compressed archive"
     ),
@@ -46,6 +54,24 @@ FAILURE_LINES = {
         "the kernel refuses this processor"
     ),
     "[   3.0] Out of memory: Killed process 71 (tar) total-vm:1kB": ("the guest ran out of memory"),
+    " * Obtaining IP via DHCP (eth0): failed. ": (
+        "the initramfs got no address for eth0: no DHCP server answered"
+    ),
+    " * Mounting boot medium from 10.0.2.2:/medium: failed. "
+    "mount: mounting 10.0.2.2:/medium on /media/alpine failed: Connection refused": (
+        "the initramfs could not mount the medium 10.0.2.2:/medium: "
+        "mount: mounting 10.0.2.2:/medium on /media/alpine failed: Connection refused"
+    ),
+    " * Mounting boot medium from s:/m: failed. "
+    "there is no network card that a driver in the initramfs knows": (
+        "the initramfs could not mount the medium s:/m: "
+        "there is no network card that a driver in the initramfs knows"
+    ),
+    " * Mounting boot medium: failed. alpine_dev=nfs:s; "
+    "expected alpine_dev=nfs:SERVER:/EXPORT[:OPTIONS]": (
+        "the initramfs does not understand this word: alpine_dev=nfs:s; "
+        "expected alpine_dev=nfs:SERVER:/EXPORT[:OPTIONS]"
+    ),
     " * Mounting boot media: failed. ": (
         "the initramfs found no boot medium (no apks/.boot_repository on any device)"
     ),
@@ -77,6 +103,15 @@ FAILURE_LINES = {
 }
 
 COMPLAINT_LINES = {
+    "wget: server returned error: HTTP/1.1 404 Not Found": (
+        "the HTTP server does not give the machine what it asks for: 404 Not Found"
+    ),
+    "wget: can't connect to remote host (10.20.0.1): Connection refused": (
+        "a download failed: can't connect to remote host (10.20.0.1): Connection refused"
+    ),
+    "http://10.20.0.1/x/01-02-fe.ipxe... No such file or directory (http://ipxe.org/2d0c618e)": (
+        "iPXE could not load http://10.20.0.1/x/01-02-fe.ipxe: No such file or directory"
+    ),
     "mount: mounting /dev/loop0 on /.modloop failed: Invalid argument": (
         "the modloop could not be mounted (Invalid argument): squashfs or loop may be missing"
     ),
@@ -88,6 +123,9 @@ COMPLAINT_LINES = {
     ),
     " * ERROR: modloop failed to start": (
         "no modloop for this kernel was found or could be mounted"
+    ),
+    " * Refusing to mount /media/sda1/boot/modloop-lts: its signature does not match!": (
+        "the modloop /media/sda1/boot/modloop-lts was refused: its signature does not match"
     ),
     " * Failed to verify signature of /media/sda1/boot/modloop-lts!": (
         "the signature of /media/sda1/boot/modloop-lts does not fit"
@@ -115,6 +153,9 @@ COMPLAINT_LINES = {
     ),
     "Boot failed: not a bootable disk": (
         "the BIOS could not boot from a device: not a bootable disk"
+    ),
+    "[ 99.1] nfs: server 10.0.2.2 not responding, still trying": (
+        "the NFS server 10.0.2.2 does not answer any more"
     ),
     "error: no such device: alpine.": "the boot loader complains: no such device: alpine.",
     "WARNING: opening /media/x: No such file or directory": (
@@ -144,6 +185,8 @@ HARMLESS = (
     "Loading /boot/vmlinuz-lts... ok",
     "Booting from Hard Disk...",
     " * Mounting boot media: ok.",
+    " * Obtaining IP via DHCP (eth0): ok.",
+    " * Mounting boot medium from 10.0.2.2:/medium: ok.",
     " * Loading user settings from /media/vda1/default.apkovl.tar.gz: ok.",
     " * Starting nginx ... [ ok ]",
     "OK: 12.3 MiB in 24 packages",
@@ -190,6 +233,13 @@ def test_every_row_is_tried():
     rows = {first(COMPLAINTS, line) for line in COMPLAINT_LINES}
     assert [row.cause for row in COMPLAINTS if row not in rows] == []
     assert {landmark.stage for landmark in LANDMARKS} == set(STAGES) - {"firmware", "runlevel"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/generations/2026-11-21.1/netboot/tftp/grub/01-52-54-00-00-00-01.cfg", "/armed/01-52"]
+)
+def test_names_that_grub_only_tries(path):
+    assert first(FAILURES, f"error: file `{path}' not found.") is None
 
 
 def test_the_login_prompt():
