@@ -1,0 +1,1 @@
+"""What is done on a head node, beside its generations: arming machines for an installer."""

@@ -1,0 +1,1 @@
+"""Generations delivered to the places that serve them: directories here, and other machines."""
