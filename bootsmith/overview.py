@@ -1,0 +1,121 @@
+"""The words that a command line begins with, seen to before doit is: `doit help`, and options.
+
+doit's own help is about writing tasks, and what it says of an option that it does not know is
+a dump of its tables.
+"""
+
+from __future__ import annotations
+
+import getopt
+from collections.abc import Sequence
+
+from bootsmith.errors import PublishError
+
+OVERVIEW = """usage: doit [-n N] [--quiet | --json] [COMMAND | STEP | FILE]...
+
+Build                                                               docs/quickstart.md
+  doit                          build what is stale; the result becomes current
+  doit build lock=fail          the same, but not if another run is at work
+  doit usbkey:default           one step with all it needs; doit usbkey: all of a kind
+  doit explain usbkey:default   why it would be done again; what reads a file
+  doit why standin-virt nfs     what brought something into an initramfs, or would
+  doit new template web         write a commented recipe to begin with
+  doit key                      make the site's own key
+  doit lock                     pin the newest packages of each stand-in
+  doit reproduce                build again elsewhere and compare every byte
+  doit graph                    draw the steps
+
+Boot it here                                                        docs/smoke.md
+  doit shell default            a template's key, in QEMU on this terminal
+  doit smoke:key-uefi           boot and demand proof; doit smoke: all that the site proves
+  doit proof                    the same, where no boot of these bytes is on record
+  doit console key-uefi         what the console of a boot showed
+
+Generations                                                         docs/generations.md
+  doit release                  build, boot what is not proven, make it current
+  doit promote                  make the newest generation current, if it passes its gate
+  doit rollback                 what was current before is current again
+  doit generations              all there are; doit report: one page about everything
+  doit diff                     what is different between two
+  doit verify                   read every byte, name what is wrong
+  doit pin ID                   keep one; doit unpin ID
+  doit prune --dry-run          remove old ones
+
+Machines                                                            docs/inventory.md
+  doit hosts                    which machine boots what
+  doit explain-host web1        which line of which recipe says so
+  doit mac new default          the next free MAC address
+  doit publish                  deliver to the machines that serve it
+  doit arm web1                 let it boot its installer; doit armed, doit disarm web1
+
+Of doit itself
+  doit list --all               every step and command
+  doit clean usbkey:default     remove what a step has made
+  doit info usbkey:default      what a step needs and makes
+  doit forget, ignore, reset-dep, dumpdb: without effect, since files alone decide here
+
+  -n N       do up to N steps at once
+  --quiet    say what failed and nothing else
+  --json     one object a line, for programs
+
+doit help COMMAND says more, with examples. A tour: docs/tour.md; what a message means:
+docs/troubleshooting.md"""
+
+# `doit list` and the like. Those of doit's plug-ins are nobody's here.
+DOIT_COMMANDS = frozenset(
+    "clean dumpdb forget help ignore info list reset-dep strace tabcompletion".split()
+)
+HELP = ("-h", "--help")
+# What `doit run` takes before the first name, as getopt(3) writes it down.
+_SHORT = "acd:f:hkn:o:P:r:sv:"
+_LONG = (
+    "always-execute auto-delayed-regex backend= check_file_uptodate= codec= continue db-file= dir= "
+    "failure-verbosity= file= help output-file= parallel-type= pdb process= reporter= seek-file "
+    "single verbosity= version"
+).split()
+_ELSEWHERE = frozenset(("-d", "--dir", "-f", "--file", "-k", "--seek-file"))
+
+
+def seen_to(words: Sequence[str], *, is_site: bool) -> str | list[str]:
+    """The overview, or the words that doit shall see; PublishError for what leads nowhere.
+
+    `words` stand behind the program's name; `is_site` says whether there is a dodo.py here.
+    """
+    said = [word for word in words if word[:1] == "-" or "=" not in word]
+    if said[:1] == ["help"]:
+        return OVERVIEW if said[1:] in ([], ["run"], ["help"]) else _help_about(said[1])
+    if said[:1] and said[0] in DOIT_COMMANDS:
+        return ["help", said[0]] if set(HELP) & {*said} else _of_a_site(list(words), is_site)
+    start = 1 if said[:1] == ["run"] else 0
+    try:
+        options, names = getopt.getopt(said[start:], _SHORT, _LONG)
+    except getopt.GetoptError as error:
+        raise PublishError("doit", error.msg, hint="doit help shows the options") from None
+    for option, value in options:
+        if option in HELP:
+            return _help_about(names[0]) if names else OVERVIEW
+        if option in ("-n", "--process") and not value.isdecimal():
+            raise PublishError(
+                f"doit {option}",
+                "bad value",
+                expected="how many steps to do at once",
+                got=value,
+                hint="doit -n 2 build",
+            )
+    return _of_a_site(list(words), is_site or bool(_ELSEWHERE & {name for name, _ in options}))
+
+
+def _help_about(name: str) -> list[str]:
+    """doit's commands have pages of doit; steps and verbs answer for themselves."""
+    return ["help", name] if name in DOIT_COMMANDS else [name, "--help"]
+
+
+def _of_a_site(words: list[str], is_site: bool) -> list[str]:
+    if not is_site and words != ["--version"]:
+        raise PublishError(
+            "doit",
+            "there is no site in this directory",
+            expected="a file dodo.py",
+            hint="go to one, or begin one: bootsmith init DIR",
+        )
+    return words
