@@ -19,6 +19,19 @@ proc /proc proc rw 0 0
 /dev/sda1 /media/sda1 vfat ro 0 0
 /dev/loop0 /.modloop squashfs ro 0 0
 """
+ROUTES = """\
+Local:
+  +-- 0.0.0.0/0 3 0 5
+     +-- 10.20.0.0/16 2 0 2
+        |-- 10.20.0.0
+           /16 link UNICAST
+        |-- 10.20.0.7
+           /32 host LOCAL
+        |-- 10.20.255.255
+           /32 link BROADCAST
+     |-- 127.0.0.1
+        /32 host LOCAL
+"""
 
 
 @pytest.fixture
@@ -34,6 +47,10 @@ def guest(tmp_path: Path) -> Path:
         "etc/bootsmith/template": "pxeboot\n",
         "etc/bootsmith/overlay": "0123abcd\n",
         "etc/os-release": 'NAME="x"\nID=alpine\nVERSION_ID=3.24.0\n',
+        "proc/net/fib_trie": ROUTES,
+        "sys/class/net/lo/address": "00:00:00:00:00:00\n",
+        "sys/class/net/eth0/address": "52:54:01:02:00:07\n",
+        "sys/class/net/eth0/device/uevent": "",
         "dev/console": "",
         "dev/ttyS0": "",
     }
@@ -79,8 +96,9 @@ def test_the_whole_line(guest, applets):
     name = os.uname()
     expected = (
         f"\nbootsmith-report nonce=abc-123 template=pxeboot hostname={name.nodename} "
-        f"runlevel=default kernel={name.release} modloop=/media/sda1/boot/modloop-lts modules=2 "
-        "init=init system=alpine overlay_sha=0123abcd end\n"
+        f"runlevel=default kernel={name.release} modloop=/media/sda1/boot/modloop-lts "
+        "modloop_fs=vfat modules=2 init=init system=alpine overlay_sha=0123abcd "
+        "mac=52:54:01:02:00:07 address=10.20.0.7 medium=none boot_image=none end\n"
     )
     assert console_of(guest) == expected
     assert console_of(guest, "console") == expected
@@ -146,8 +164,11 @@ def test_what_is_not_there_is_none(guest, applets):
         "etc/bootsmith/template",
         "etc/bootsmith/overlay",
         "etc/os-release",
+        "sys/class/net/eth0/device/uevent",
+        "proc/net/fib_trie",
     ):
         (guest / name).unlink()
+    (guest / "sys/class/net/eth0/device").rmdir()
     start(guest, applets)
     words = words_of(guest)
     assert {name: words[name] for name in ("template", "runlevel", "modloop", "modules")} == {
@@ -156,13 +177,34 @@ def test_what_is_not_there_is_none(guest, applets):
         "modloop": "none",
         "modules": "0",
     }
-    assert (words["init"], words["system"], words["overlay_sha"]) == ("none", "none", "none")
+    assert words["modloop_fs"] == "none"
+    names = ("init", "system", "overlay_sha", "mac", "address", "medium", "boot_image")
+    assert {words[name] for name in names} == {"none"}
 
 
 def test_a_modloop_without_a_backing_file_is_its_device(guest, applets):
     (guest / "sys/block/loop0/loop/backing_file").unlink()
     start(guest, applets)
     assert words_of(guest)["modloop"] == "/dev/loop0"
+
+
+@pytest.mark.parametrize(
+    "mounts,image,kind",
+    [
+        ("10.0.2.2:/m /media/alpine nfs4 ro 0 0\n", "/media/alpine/boot/modloop-lts", "nfs4"),
+        ("/dev/vda1 /media/al vfat ro 0 0\n", "/media/alpine/boot/modloop-lts", "tmpfs"),
+        ("", "/lib/modloop-lts", "tmpfs"),
+        ("s:/m /media nfs rw 0 0\ns:/n /media/a ext4 rw 0 0\n", "/media/a/modloop", "ext4"),
+        ("s:/n /media/a ext4 rw 0 0\ns:/m /media nfs rw 0 0\n", "/media/a/modloop", "ext4"),
+        ("a /media/a ext4 rw 0 0\ns:/m /media/a nfs rw 0 0\n", "/media/a/modloop", "nfs"),
+    ],
+)
+def test_where_the_modloop_lies(guest, applets, mounts, image, kind):
+    root = "rootfs / rootfs rw 0 0\ntmpfs / tmpfs rw 0 0\n"
+    (guest / "proc/mounts").write_text(root + mounts + "/dev/loop0 /.modloop squashfs ro 0 0\n")
+    (guest / "sys/block/loop0/loop/backing_file").write_text(image + "\n")
+    start(guest, applets)
+    assert words_of(guest)["modloop_fs"] == kind
 
 
 def test_words_have_no_blanks_and_nothing_is_run(guest, applets):
@@ -181,3 +223,31 @@ def test_a_console_that_is_not_there_is_not_made(guest, applets):
     start(guest, applets)
     console_of(guest, "console")
     assert os.listdir(guest / "dev") == ["console"]
+
+
+@pytest.mark.parametrize(
+    "cmdline,medium,boot_image",
+    [
+        (
+            "BOOT_IMAGE=::generations/1/vmlinuz alpine_dev=nfs:10.20.0.1:/srv/boot:vers=4.1",
+            "nfs:10.20.0.1:/srv/boot:vers=4.1",
+            "::generations/1/vmlinuz",
+        ),
+        (
+            "alpine_repo=http://10.20.0.1/a/apks xalpine_repo=no alpine_repo=http://10.20.0.1/b",
+            "http://10.20.0.1/b",
+            "none",
+        ),
+    ],
+)
+def test_what_the_boot_loader_said(guest, applets, cmdline, medium, boot_image):
+    (guest / "proc/cmdline").write_text(f"bootsmith_nonce=1 {cmdline}\n")
+    start(guest, applets)
+    words = words_of(guest)
+    assert (words["medium"], words["boot_image"]) == (medium, boot_image)
+
+
+def test_an_address_of_loopback_alone_is_none(guest, applets):
+    (guest / "proc/net/fib_trie").write_text(ROUTES[ROUTES.index("     |-- 127.0.0.1") :])
+    start(guest, applets)
+    assert words_of(guest)["address"] == "none"
