@@ -144,11 +144,6 @@ FAILURES = (
         _NETWORK,
     ),
     _symptom(
-        r"No more network devices|Nothing to boot",
-        "iPXE found nothing to boot on the network",
-        _NETWORK,
-    ),
-    _symptom(
         r"WARNING: No configuration file found",
         "PXELINUX found no configuration on the TFTP server",
         "tftp/pxelinux.cfg in the generation's netboot/, and options 209 and 210",
@@ -280,6 +275,12 @@ COMPLAINTS = (
         "http.log beside the console's log",
     ),
     _symptom(r"wget: (.+)", "a download failed: {1}"),
+    # iPXE says so too of a machine that the network sends to its own disk.
+    _symptom(
+        r"No more network devices|Nothing to boot",
+        "iPXE found nothing to boot on the network",
+        _NETWORK,
+    ),
     _symptom(
         r"((?:tftp|http)://\S+?)\.\.\. (.+) \(https?://ipxe\.org/\w+\)",
         "iPXE could not load {1}: {2}",

@@ -162,7 +162,7 @@ def test_a_template_installs_itself_once(bench):
     assert [name[3:20] for name in machine.armed] == [PRESEEDED.replace(":", "-")] * 3
     assert machine.disk.read_bytes()[:512] == boot_sector(machine.nonce)
     ending, watch, _ = machine.boot()
-    assert ending.outcome == "reported", watch.tail(40)
+    assert ending.outcome == "reported", "\n".join([str(watch.failure), *watch.tail(40)])
     assert watch.report.words == {"nonce": machine.nonce, "template": "disk"}
 
 
@@ -190,5 +190,5 @@ def test_debian_s_installer_is_preseeded_and_disarms(bench):
     assert '/netboot/http/installers/debian/preseed.cfg HTTP/1.1" 200' in machine.requests
     assert machine.armed == []
     ending, watch, _ = machine.boot()
-    assert ending.outcome == "reported", watch.tail(40)
+    assert ending.outcome == "reported", "\n".join([str(watch.failure), *watch.tail(40)])
     assert watch.report.words == {"nonce": machine.nonce, "template": "disk"}

@@ -36,7 +36,6 @@ FAILURE_LINES = {
     "  PXE-E18: Server response timeout.": (
         "the firmware could not boot from the network: Server response timeout."
     ),
-    "No more network devices": "iPXE found nothing to boot on the network",
     "WARNING: No configuration file found": "PXELINUX found no configuration on the TFTP server",
     "Trying again in 10 seconds": (
         "the boot loader could not boot what the network gave it, and begins again"
@@ -103,6 +102,7 @@ FAILURE_LINES = {
 }
 
 COMPLAINT_LINES = {
+    "No more network devices": "iPXE found nothing to boot on the network",
     "wget: server returned error: HTTP/1.1 404 Not Found": (
         "the HTTP server does not give the machine what it asks for: 404 Not Found"
     ),
