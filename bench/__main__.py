@@ -29,7 +29,10 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=5, help="runs of each candidate (default 5)")
     parser.add_argument("--scratch", type=Path, help="a directory on the disk to measure on")
+    parser.add_argument("--keep", type=Path, help="where figures go (default artifacts/bench)")
     given = parser.parse_args()
+    if given.rounds < 1:
+        parser.error(f"--rounds: expected at least 1, got {given.rounds}")
     unknown = [name for name in given.rows if name not in _ROWS]
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(_ROWS)}")
@@ -48,7 +51,7 @@ def main() -> int:
     say(f"{platform.node() or 'this machine'}: {described['words']}\n")
     for line in table(results):
         say(line)
-    directory = site.layout.artifacts / "bench"
+    directory = given.keep or site.layout.artifacts / "bench"
     for line in worse_than_before(directory, results):
         say(line)
     record = keep(directory, results, described)

@@ -116,8 +116,8 @@ class ScaledSite:
             text = said.read()
         if status != 0:
             raise SystemExit(f"doit build failed:\n{text}")
-        found = dict(match.groups() for line in text.splitlines() if (match := _BUILT.match(line)))
-        steps = {name: float(seconds) for name, seconds in found.items()}
+        matches = (match for line in text.splitlines() if (match := _BUILT.match(line)))
+        steps = {match[1]: float(match[2]) for match in matches}
         if check_steps and (strange := steps.keys() - {*STEPS, "netloader"}):
             raise SystemExit(f"not to be built again: {', '.join(sorted(strange))}")
         return Run(

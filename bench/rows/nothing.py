@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.measure import FLOOR, OURS, PEER, Candidate, Row
@@ -52,7 +52,7 @@ def rows(site: BuiltSite) -> Iterator[Row]:
     """Both."""
     front = [sys.executable, "-c", "from bootsmith.front import main; import sys; sys.exit(main())"]
     doit = site.root / ".venv/bin/doit"
-    shell = [doit] if doit.exists() else front
+    shell: Sequence[str | Path] = [doit] if doit.exists() else front
 
     def settled(_: Path) -> None:
         _quiet(shell, site.root)  # in the very environment: what it knows holds for no other
@@ -76,9 +76,13 @@ def rows(site: BuiltSite) -> Iterator[Row]:
         ),
         bar_text="≤ 80 ms",
     )
-    large = Path(tempfile.mkdtemp(prefix="bench-large-"))
-    _lay_large(large)
-    yield Row(
+    with tempfile.TemporaryDirectory(prefix="bench-large-") as directory:
+        _lay_large(Path(directory))
+        yield _of_30_000(Path(directory), front)
+
+
+def _of_30_000(large: Path, front: Sequence[str]) -> Row:
+    return Row(
         name="no-op build, 30,000 inputs",
         about=f"{_STEPS} steps of {_FILES // _STEPS} files each",
         candidates=(
@@ -95,7 +99,7 @@ def rows(site: BuiltSite) -> Iterator[Row]:
     )
 
 
-def _quiet(words: list[str | Path], where: Path) -> None:
+def _quiet(words: Sequence[str | Path], where: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         list(map(str, words)), cwd=where, env=environment, capture_output=True, check=False

@@ -47,9 +47,7 @@ def rows(site: BuiltSite) -> Iterator[Row]:
                 Candidate(
                     name="bootsmith",
                     role=OURS,
-                    prepare=lambda place, label=label, fewer=fewer: site.job(
-                        label, features=tuple(fewer)
-                    )(place),
+                    prepare=site.job(label, features=tuple(fewer)),
                     run=site.job(label, features=(*fewer, "nbd")),
                 ),
             ),

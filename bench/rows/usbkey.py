@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.measure import FLOOR, OURS, PEER, Candidate, Row, tree_bytes
 from bench.programs import run
+from bench.rows.iso import unpack
 from bench.site import BuiltSite, Remembered
 
 
@@ -37,7 +39,7 @@ def rows(site: BuiltSite) -> Iterator[Row]:
             Candidate(
                 name="sfdisk, mkfs.vfat, mcopy, syslinux",
                 role=PEER,
-                prepare=lambda place: _unpacked(site, place),
+                prepare=partial(unpack, site, next(iter(site.site.releases))),
                 run=_by_hand,
             ),
         ),
@@ -59,14 +61,6 @@ def rows(site: BuiltSite) -> Iterator[Row]:
         bar=2.0,
         bar_text="≤ 2 x cp --sparse",
     )
-
-
-def _unpacked(site: BuiltSite, place: Path) -> None:
-    from bootsmith.builders.iso import build_iso_tree
-
-    name = next(iter(site.site.releases))
-    iso, facts = site.input(f"iso:{name}", "iso"), site.input(f"iso:{name}", "facts")
-    build_iso_tree(iso=iso, facts=facts, output=place / "tree", manifest=place / "m.json")
 
 
 def _by_hand(place: Path) -> None:

@@ -3,7 +3,6 @@
     fetch_iso       URL                    → the ISO file, verified
     build_release   ISO                    → facts.json: names, flavors, where each byte lies
     build_flavor    ISO, facts, a flavor   → vmlinuz, initramfs, modloop, config
-    build_iso_tree  ISO, facts             → the whole tree, for servers that export it
 
 The ISO is read once for its checksum and then only where something is asked of it.
 """
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -22,18 +20,15 @@ from pathlib import Path
 from bootsmith.errors import BuildError, SourceError
 from bootsmith.files.atomic import (
     fsync_directory,
-    replacing_directory,
     replacing_file,
     write_file,
 )
 from bootsmith.files.download import discard_partial, download, fetch_small
 from bootsmith.files.extents import copy_extents, mapped_extents, read_extents
-from bootsmith.files.iso_tree import exported_mode, write_iso_tree
 from bootsmith.formats.bzimage import HEAD_BYTES, read_bzimage
 from bootsmith.formats.modloop import modloop_kernel_release
 from bootsmith.formats.release_facts import (
     FILE,
-    LINK,
     FlavorFacts,
     IsoFile,
     ReleaseFacts,
@@ -57,7 +52,6 @@ Progress = Callable[[str, int, int | None], None]
 _BLOCK_BYTES = 1 << 20
 _INITRAMFS_LIMIT_BYTES = 1 << 30
 _INITRAMFS_MODULES = re.compile(r"(?:usr/)?lib/modules/([^/]+)/")
-_TREE_MANIFEST_SCHEMA = 1
 
 
 # -- fetching ----------------------------------------------------------------------------
@@ -423,48 +417,3 @@ def _initramfs_releases(source: io.FileIO, iso: Path, initramfs: IsoFile) -> set
     content = decompress_initramfs(packed, limit_bytes=_INITRAMFS_LIMIT_BYTES, subject=subject)
     names = (_INITRAMFS_MODULES.match(entry.name) for entry in read_cpio(content, subject=subject))
     return {found[1] for found in names if found}
-
-
-# -- the whole tree ----------------------------------------------------------------------
-
-
-def build_iso_tree(
-    *,
-    iso: Path,
-    facts: Path,
-    output: Path,
-    manifest: Path,
-    progress: Progress | None = None,
-) -> None:
-    """Copy everything on the ISO to the directory `output`, then describe it in `manifest`.
-
-    Modes are made readable for servers: 0755 for directories and programs, 0644 for other
-    files (a stock initramfs is 0600 on the ISO). The manifest (JSON) names the ISO's sha256
-    and each entry with its place in it, so it changes exactly when the tree does; it is
-    written last. Nothing is flushed to the disk: after a power cut, copy it again. Raises
-    SourceError or FormatError, with `output` as it was.
-    """
-    known = _read_facts(facts)
-    with (
-        _opened_as_known(iso, known, facts) as source,
-        replacing_directory(output, durable=False) as partial,
-    ):
-        write_iso_tree(source, known.files, partial, progress)
-    document = {
-        "schema": _TREE_MANIFEST_SCHEMA,
-        "release": known.release,
-        "iso_sha256": known.iso_sha256,
-        "entries": [_manifest_entry(entry) for entry in known.files],
-    }
-    content = json.dumps(document, sort_keys=True).encode() + b"\n"  # indented takes 5 x as long
-    write_file(manifest, content, durable=False)
-
-
-def _manifest_entry(entry: IsoFile) -> dict[str, object]:
-    described: dict[str, object] = {"path": entry.path, "type": entry.type}
-    if entry.type == LINK:
-        return {**described, "target": entry.target}
-    described["mode"] = f"{exported_mode(entry):04o}"
-    if entry.type == FILE:
-        described |= {"size_bytes": entry.size_bytes, "extents": entry.extents}
-    return described

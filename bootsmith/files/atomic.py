@@ -128,14 +128,13 @@ def write_file(target: Path, content: bytes, *, mode: int = 0o644, durable: bool
 
 
 @contextmanager
-def replacing_directory(target: Path, *, durable: bool = True) -> Iterator[Path]:
+def replacing_directory(target: Path) -> Iterator[Path]:
     """Yield an empty directory; on success it becomes `target`.
 
     A directory cannot be renamed over a full one, so an old `target` is moved aside
     first and removed last; a kill between the two renames leaves it as a `.partial`
     sibling. Callers that need a target at every instant publish through a link. Names in
     it survive a power cut; content does if it was written by the functions of this module.
-    `durable=False` skips the flushes, for what can be made again.
     """
     make_directory(target.parent)
     partial = _sibling(target)
@@ -143,14 +142,12 @@ def replacing_directory(target: Path, *, durable: bool = True) -> Iterator[Path]
     retired = None
     try:
         yield partial
-        if durable:
-            _fsync_directories(partial)
+        _fsync_directories(partial)
         if target.exists():
             retired = _sibling(target)
             os.rename(target, retired)
         os.rename(partial, target)
-        if durable:
-            fsync_directory(target.parent)
+        fsync_directory(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if retired is not None:

@@ -15,7 +15,7 @@ from functools import partial as bound
 import pytest
 from kernel_samples import bzimage
 
-from bootsmith.builders.iso import build_flavor, build_iso_tree, build_release, fetch_iso
+from bootsmith.builders.iso import build_flavor, build_release, fetch_iso
 from bootsmith.errors import BuildError, FormatError, SourceError
 from bootsmith.formats.cpio import directory_entry, file_entry, write_cpio
 from bootsmith.formats.release_facts import read_release_facts
@@ -399,67 +399,6 @@ def test_facts_that_are_not_there(disc):
         f"{iso.with_name('facts.json')}: facts cannot be read (No such file or directory)\n"
         "  next: run: doit build"
     )
-
-
-# -- the whole tree -----------------------------------------------------------------------
-
-
-def export(iso):
-    output, manifest = iso.with_name("tree"), iso.with_name("tree.json")
-    build_iso_tree(iso=iso, facts=iso.with_name("facts.json"), output=output, manifest=manifest)
-    return output, json.loads(manifest.read_text())
-
-
-def contents(root):
-    """Path → what it is, for everything below `root`."""
-    found = {}
-    for parent, directories, files in os.walk(root):
-        for name in (*directories, *files):
-            path = os.path.join(parent, name)
-            relative = os.path.relpath(path, root)
-            if os.path.islink(path):
-                found[relative] = os.readlink(path)
-            elif os.path.isdir(path):
-                found[relative] = None
-            else:
-                with open(path, "rb") as file:
-                    found[relative] = hashlib.sha256(file.read()).hexdigest()
-    return found
-
-
-def test_the_tree_is_what_was_on_the_disc_and_servers_can_read_it(disc):
-    made = disc().today()
-    os.symlink("vmlinuz-lts", made.tree / "boot/lts")
-    made.put("boot/program", b"#!")
-    (made.tree / "boot/program").chmod(0o700)
-    made.put("boot/large", random.Random(1).randbytes(5_000_000))
-    iso = made.iso()
-    read(iso)
-    output, manifest = export(iso)
-    assert contents(output) == contents(made.tree)
-    modes = {path: (output / path).stat().st_mode & 0o7777 for path in (
-        "boot", "boot/initramfs-lts", "boot/program", ".alpine-release")}  # fmt: skip
-    assert modes == {
-        "boot": 0o755, "boot/initramfs-lts": 0o644, "boot/program": 0o755, ".alpine-release": 0o644
-    }  # fmt: skip
-    assert manifest["iso_sha256"] == hashlib.sha256(iso.read_bytes()).hexdigest()
-    entries = {entry["path"]: entry for entry in manifest["entries"]}
-    assert sorted(entries) == sorted(contents(made.tree))
-    assert entries["boot/lts"] == {"path": "boot/lts", "type": "link", "target": "vmlinuz-lts"}
-    assert entries["boot/initramfs-lts"]["mode"] == "0644"
-    assert entries["boot/large"]["size_bytes"] == 5_000_000
-
-
-def test_a_tree_that_fails_leaves_the_old_one(disc):
-    iso = disc().today().iso()
-    read(iso)
-    output, _ = export(iso)
-    before = contents(output), iso.with_name("tree.json").read_bytes()
-    os.truncate(iso, iso.stat().st_size - 2048)
-    with pytest.raises(SourceError):
-        export(iso)
-    assert (contents(output), iso.with_name("tree.json").read_bytes()) == before
-    assert sorted(path.name for path in iso.parent.iterdir() if "partial" in path.name) == []
 
 
 # -- fetching -----------------------------------------------------------------------------

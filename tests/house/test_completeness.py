@@ -214,7 +214,7 @@ def requirement_names(group):
 def distributions_of(sources):
     """Distribution (canonical name) of every third-party import, to the place of one."""
     owners = importlib.metadata.packages_distributions()
-    ours = {"bootsmith", "guestfs", *(Path(source.path).stem for source in sources)}
+    ours = {"bench", "bootsmith", "guestfs", *(Path(source.path).stem for source in sources)}
     found = {}
     for source in sources:
         for line, name in house_rules.imported_names(source):
