@@ -12,7 +12,9 @@ their parent, the root last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from struct import Struct
 from struct import error as struct_error
 
@@ -23,6 +25,9 @@ _MAGIC = 0xB007F457
 _VERSION = 0x00020001
 _HEADER = Struct(">3I")
 _NUMBER = Struct(">I")
+_ONE = _NUMBER.pack(1)
+# By how far the last letter is from the first.
+_CHILD_TABLES = tuple(Struct(f">2B{letters}I") for letters in range(1, 129))
 _PREFIX, _VALUES, _CHILDREN = 0x80000000, 0x40000000, 0x20000000
 _POSITION = 0x0FFFFFFF
 
@@ -45,93 +50,128 @@ def write_index(items: Iterable[Item], *, subject: str = "module index") -> byte
     Values of one key are stored by rising priority, the later one first among equals, as
     depmod inserts them. Keys and values must be ASCII (libkmod's node has 128 letters).
     """
-    values: dict[bytes, list[tuple[int, bytes]]] = {}
-    for key, value, priority in items:
-        try:
-            values.setdefault(key.encode("ascii"), []).append((priority, value.encode("ascii")))
-        except UnicodeEncodeError:
-            raise FormatError(
-                subject,
-                f"{key!r} is not plain ASCII, which module indexes are limited to",
-                hint="leave out the module that says it",
-            ) from None
-    for key_values in values.values():
-        key_values.reverse()
-        key_values.sort(key=lambda item: item[0])  # stable: the later one stays first
-    writer = _Writer(values)
-    root = writer.write(sorted(values), 0, 0)
+    pairs = [
+        (_encoded(key), _packed_value(_encoded(value), priority)) for key, value, priority in items
+    ]
+    for key, value in pairs:
+        _check_ascii(key, value, subject)
+    return _write(_value_tables(pairs))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _packed_value(value: bytes, priority: int) -> bytes:
+    return _NUMBER.pack(priority) + value + b"\0"
+
+
+def _check_ascii(key: bytes, packed_value: bytes, subject: str) -> None:
+    if not key.isascii() or not packed_value[_NUMBER.size :].isascii():
+        raise FormatError(
+            subject,
+            f"{key.decode('utf-8', 'surrogateescape')!r} is not plain ASCII, which module "
+            "indexes are limited to",
+            hint="leave out the module that says it",
+        )
+
+
+def _value_tables(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Each key to its table of packed values."""
+    tables: dict[bytes, bytes] = {}
+    several: dict[bytes, list[bytes]] = {}  # few have more than one: only those are sorted
+    for key, value in pairs:
+        if key in several:
+            several[key].append(value)
+        elif key in tables:
+            several[key] = [tables[key][_NUMBER.size :], value]
+        else:
+            tables[key] = _ONE + value
+    for key, values in several.items():
+        values.reverse()
+        values.sort(key=_priority_bytes)  # stable: the later one stays first
+        tables[key] = _NUMBER.pack(len(values)) + b"".join(values)
+    return tables
+
+
+def _priority_bytes(packed_value: bytes) -> bytes:
+    return packed_value[: _NUMBER.size]
+
+
+def _write(tables: Mapping[bytes, bytes]) -> bytes:
+    """The index file of keys and their tables of values."""
+    writer = _Writer(tables)
+    root = writer.write(0, len(tables), 0, 0)
     return _HEADER.pack(_MAGIC, _VERSION, root) + b"".join(writer.parts)
 
 
 class _Writer:
-    """Writes nodes, children first, and knows where it stands in the file."""
+    """Writes nodes, children first, and knows where it stands in the file.
 
-    def __init__(self, values: Mapping[bytes, list[tuple[int, bytes]]]) -> None:
+    Tens of thousands of nodes: what is written out at length here saves calls.
+    """
+
+    def __init__(self, tables: Mapping[bytes, bytes]) -> None:
         self.parts: list[bytes] = []
-        self._values = values
+        self._keys = sorted(tables)
+        self._tables = [tables[key] for key in self._keys]
         self._at = _HEADER.size
 
-    def write(self, keys: list[bytes], depth: int, start: int) -> int:
-        """Write the node of `keys`, equal up to `depth`; its prefix begins at `start`.
+    def write(self, first: int, end: int, depth: int, start: int) -> int:
+        """Write the node of the keys from `first` to before `end`, which are equal up to `depth`.
 
-        Returns its position with the flags of the parts it has.
+        Its prefix begins at `start`. Returns its position with the flags of the parts it has.
         """
+        keys = self._keys
+        has_values = first < end and len(keys[first]) == depth
         children = []
-        has_values = bool(keys) and len(keys[0]) == depth
-        rest = keys[1:] if has_values else keys
-        first = 0
-        while first < len(rest):
-            letter = rest[first][depth]
-            behind = _behind_letter(rest, first, depth, letter)
-            group = rest[first:behind]
-            if len(group) == 1:  # most are: no need to look for what is common
-                child = self._write_leaf(group[0], depth + 1)
-            else:
-                child = self.write(group, _common_length(group), depth + 1)
-            children.append((letter, child))
-            first = behind
-        parts, flags = [], 0
+        at = first + has_values
+        while at < end:
+            key = keys[at]
+            letter = key[depth]
+            behind = at + 1
+            if behind < end and keys[behind][depth] == letter:
+                behind = self._behind_letter(at, end, depth)
+                common = _common_length(key, keys[behind - 1], depth + 1)
+                children.append((letter, self.write(at, behind, common, depth + 1)))
+            else:  # most are alone: no need to look for what is common
+                children.append((letter, self._write_leaf(at, depth + 1)))
+            at = behind
+        node, flags = b"", 0
         if depth > start:
-            parts.append(keys[0][start:depth] + b"\0")
+            node = keys[first][start:depth] + b"\0"
             flags |= _PREFIX
         if children:
-            parts.append(_child_table(children))
+            node += _child_table(children)
             flags |= _CHILDREN
         if has_values:
-            parts.append(_value_table(self._values[keys[0]]))
+            node += self._tables[first]
             flags |= _VALUES
-        return self._put(b"".join(parts)) | flags
-
-    def _write_leaf(self, key: bytes, start: int) -> int:
-        values = _value_table(self._values[key])
-        if len(key) == start:
-            return self._put(values) | _VALUES
-        return self._put(key[start:] + b"\0" + values) | _PREFIX | _VALUES
-
-    def _put(self, node: bytes) -> int:
+        self.parts.append(node)
         position = self._at
+        self._at += len(node)
+        return position | flags
+
+    def _write_leaf(self, at: int, start: int) -> int:
+        position, node = self._at | _VALUES, self._tables[at]
+        prefix = self._keys[at][start:]
+        if prefix:
+            position, node = position | _PREFIX, prefix + b"\0" + node
         self.parts.append(node)
         self._at += len(node)
         return position
 
-
-def _behind_letter(keys: list[bytes], first: int, depth: int, letter: int) -> int:
-    """Where the run of keys with `letter` at `depth` ends; keys are sorted."""
-    low, high = first + 1, len(keys)
-    while low < high:
-        middle = (low + high) // 2
-        if keys[middle][depth] == letter:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    def _behind_letter(self, first: int, end: int, depth: int) -> int:
+        """Where the run of keys that are equal to the first one up to and at `depth` ends."""
+        key = self._keys[first]
+        if self._keys[end - 1][depth] == key[depth]:
+            return end
+        return bisect_left(self._keys, key[:depth] + bytes((key[depth] + 1,)), first, end)
 
 
-def _common_length(keys: list[bytes]) -> int:
-    """Length of the common prefix of sorted `keys`: that of the first and the last."""
-    one, other = keys[0], keys[-1]
+def _common_length(one: bytes, other: bytes, length: int) -> int:
+    """Length of the common prefix, if the first `length` bytes are known to be."""
     limit = min(len(one), len(other))
-    length = 0
     while length < limit and one[length] == other[length]:
         length += 1
     return length
@@ -142,14 +182,7 @@ def _child_table(children: list[tuple[int, int]]) -> bytes:
     positions = [0] * (last - first + 1)
     for letter, position in children:
         positions[letter - first] = position
-    return bytes((first, last)) + Struct(f">{len(positions)}I").pack(*positions)
-
-
-def _value_table(values: list[tuple[int, bytes]]) -> bytes:
-    parts = [_NUMBER.pack(len(values))]
-    for priority, value in values:
-        parts += (_NUMBER.pack(priority), value, b"\0")
-    return b"".join(parts)
+    return _CHILD_TABLES[last - first].pack(first, last, *positions)
 
 
 def read_index(data: bytes, *, subject: str = "module index") -> list[Item]:
@@ -213,43 +246,61 @@ def write_binary_indexes(
     bytes; what is missing counts as empty. A module's priority is its line in modules.dep.
     """
     lines = {name: _lines(texts.get(name, b"")) for name in ("modules.dep", "modules.builtin")}
-    priorities = {
-        module_name(line.partition(":")[0]): number
-        for number, line in enumerate(lines["modules.dep"])
+    module_names = [module_name(line.partition(":")[0]) for line in lines["modules.dep"]]
+    # depmod leaves no blank behind the colon of a module without dependencies
+    dependencies = zip(module_names, lines["modules.dep"], count(), strict=False)
+    packed_names = {
+        name: _packed_value(name, number) for number, name in enumerate(map(_encoded, module_names))
     }
-    items: dict[str, Callable[[], Iterable[Item]]] = {
-        # depmod leaves no blank behind the colon of a module without dependencies
-        "modules.dep.bin": lambda: (
-            (module_name(line.partition(":")[0]), line, number)
-            for number, line in enumerate(lines["modules.dep"])
+    makers: dict[str, Callable[[str], bytes]] = {
+        "modules.dep.bin": lambda subject: write_index(dependencies, subject=subject),
+        "modules.alias.bin": lambda subject: _write(
+            _alias_tables(texts.get(subject, b""), packed_names, subject, normalize=True)
         ),
-        "modules.alias.bin": lambda: _alias_items(
-            texts.get("modules.alias", b""), priorities, normalize=True
+        "modules.symbols.bin": lambda subject: _write(
+            _alias_tables(texts.get(subject, b""), packed_names, subject, normalize=False)
         ),
-        "modules.symbols.bin": lambda: _alias_items(
-            texts.get("modules.symbols", b""), priorities, normalize=False
+        "modules.builtin.bin": lambda subject: write_index(
+            ((module_name(line), "", 0) for line in lines[subject] if line[0].isalpha()),
+            subject=subject,
         ),
-        "modules.builtin.bin": lambda: (
-            (module_name(line), "", 0) for line in lines["modules.builtin"] if line[0].isalpha()
-        ),
-        "modules.builtin.alias.bin": lambda: (
-            (alias, name, 0)
-            for name, alias in builtin_aliases(texts.get("modules.builtin.modinfo", b""))
+        "modules.builtin.alias.bin": lambda subject: write_index(
+            ((alias, name, 0) for name, alias in builtin_aliases(texts.get(subject, b""))),
+            subject=subject,
         ),
     }
-    return {name: write_index(items[name](), subject=_TEXT_OF[name]) for name in names}
+    return {name: makers[name](_TEXT_OF[name]) for name in names}
 
 
-def _alias_items(text: bytes, priorities: Mapping[str, int], *, normalize: bool) -> list[Item]:
-    items = []
-    for line in _lines(text):
-        if not line.startswith("alias "):
+def _alias_tables(
+    text: bytes, packed_names: Mapping[bytes, bytes], subject: str, *, normalize: bool
+) -> dict[bytes, bytes]:
+    """Aliases of modules to tables of their packed names; others are no one's."""
+    pairs = [
+        (key, packed_names[name])
+        for key, name in _aliases(text, normalize=normalize)
+        if name in packed_names
+    ]
+    if not text.isascii():
+        for key, value in pairs:
+            _check_ascii(key, value, subject)
+    return _value_tables(pairs)
+
+
+def _aliases(text: bytes, *, normalize: bool) -> Iterator[tuple[bytes, bytes]]:
+    for line in text.split(b"\n"):
+        if not line.startswith(b"alias "):
             continue
-        pattern, _, name = line[6:].rpartition(" ")
-        key = normalize_alias(pattern) if normalize else pattern
-        if key is not None and name in priorities:
-            items.append((key, name, priorities[name]))
-    return items
+        key, _, name = line[len(b"alias ") :].rpartition(b" ")
+        if normalize:
+            if b"[" in key or b"]" in key:
+                normal = normalize_alias(key.decode("utf-8", "surrogateescape"))
+                if normal is None:
+                    continue
+                key = _encoded(normal)
+            else:  # nearly all: the same without a detour
+                key = key.replace(b"-", b"_")
+        yield key, name
 
 
 def _lines(text: bytes) -> list[str]:
