@@ -15,6 +15,7 @@ from bootsmith.graph.verb import Verb
 
 _RUN_OPTIONS = ("--help", "--json", "--plain", "--quiet", "-n")
 _STEP_WORDS = ("explain", "clean", "list")
+_DRAFTS = ("host", "release", "template")  # what `doit new` takes
 
 
 def candidates(
@@ -63,6 +64,8 @@ def names_below(root: Path, known: Mapping[str, Iterable[str]]) -> Callable[[str
     def named(kind: str) -> Iterable[str]:
         if kind == "generation":
             return ("current", "candidate", "latest", *_generations(artifacts))
+        if kind == "draft":
+            return _DRAFTS
         if kind == "host":
             return _hosts(artifacts / "build/inventory/inventory.jsonl")
         if kind == "scenario":

@@ -44,6 +44,7 @@ Generations                                                         docs/generat
 Machines                                                            docs/inventory.md
   doit hosts                    which machine boots what
   doit explain-host web1        which line of which recipe says so
+  doit new host web1            write a machine down: --template, --mac, --address
   doit mac new default          the next free MAC address
   doit publish                  deliver to the machines that serve it
   doit arm web1                 let it boot its installer; doit armed, doit disarm web1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bootsmith.drafts.host import add_host
 from bootsmith.drafts.recipe_text import recipe_text
 from bootsmith.errors import RecipeError, SourceError
 from bootsmith.files.atomic import write_file
@@ -22,32 +23,39 @@ from bootsmith.formats.release_layout import (
 )
 from bootsmith.site.loader import load_site
 from bootsmith.site.models import NAME, Release, Site, Template
+from bootsmith.site.schema import nearest
 
 Say = Callable[[str], None]
-_KINDS = ("template", "release")
+_TAKES = {
+    "template": ("release", "flavor"),
+    "release": ("iso",),
+    "host": ("template", "mac", "level", "address"),
+}
+"""What can be new, with the options that are of use for it."""
+_NAMELESS = "release"
+"""Named by what is in its ISO, unless a name is given."""
 # What every machine of the shipped site has below its own: see docs/templates.md.
 _COMMON_OVERLAYS = ("base", "report")
 
 
-def write_new(
-    *,
-    site: Site,
-    operands: Sequence[str],
-    iso: str | None,
-    release: str | None,
-    flavor: str | None,
-    say: Say,
-) -> None:
+def write_new(*, site: Site, operands: Sequence[str], say: Say, **options: str | None) -> None:
     """Write the recipe that `operands` name, such as `template web`, and say what comes next.
 
     Nothing is overwritten. What was written is taken away again if the site does not load with
     it. RecipeError or SourceError otherwise.
     """
     kind, name = _asked_for(operands)
+    given = {option: value for option, value in options.items() if value is not None}
+    _check_options(kind, given)
+    if kind == "host":
+        assert name is not None
+        for line in add_host(site, name, given):
+            say(line)
+        return
     if kind == "release":
-        written, advice = _new_release(site, name, iso)
+        written, advice = _new_release(site, name, given.get("iso"))
     else:
-        written, advice = _new_template(site, name, release=release, flavor=flavor)
+        written, advice = _new_template(site, name, given)
     for path, content in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
@@ -65,29 +73,44 @@ def write_new(
 
 def _asked_for(operands: Sequence[str]) -> tuple[str, str | None]:
     usage = "doit new --help"
-    if not operands or operands[0] not in _KINDS:
-        got = operands[0] if operands else "nothing"
+    if not operands or operands[0] not in _TAKES:
+        near = nearest(operands[0], _TAKES) if operands else None
         raise RecipeError(
-            "doit new", "what is to be new?", expected=" or ".join(_KINDS), got=got, hint=usage
+            "doit new",
+            "what is to be new?",
+            expected=" or ".join(_TAKES),
+            got=operands[0] if operands else "nothing",
+            hint=" ".join(["doit new", near, *operands[1:]]) if near else usage,
         )
-    if len(operands) > 2 or (operands[0] == "template" and len(operands) != 2):
+    kind, *names = operands
+    if len(names) > 1 or (not names and kind != _NAMELESS):
         raise RecipeError(
-            f"doit new {operands[0]}",
+            f"doit new {kind}",
             "takes one name",
             expected="NAME",
-            got=" ".join(operands[1:]) or "none",
+            got=" ".join(names) or "none",
             hint=usage,
         )
-    name = operands[1] if len(operands) == 2 else None
-    if name is not None and not NAME.accepts(name):
+    if names and kind != "host" and not NAME.accepts(names[0]):
         raise RecipeError(
-            f"doit new {operands[0]}",
+            f"doit new {kind}",
             "not a good name",
             expected=NAME.expected,
-            got=name,
+            got=names[0],
             hint="choose another one",
         )
-    return operands[0], name
+    return kind, names[0] if names else None
+
+
+def _check_options(kind: str, given: Iterable[str]) -> None:
+    for option in given:
+        if option not in _TAKES[kind]:
+            raise RecipeError(
+                f"doit new {kind} --{option}",
+                "is of no use here",
+                expected=" or ".join(f"--{known}" for known in _TAKES[kind]),
+                hint="leave it out",
+            )
 
 
 def _free(path: Path, site: Site) -> Path:
@@ -101,7 +124,7 @@ def _free(path: Path, site: Site) -> Path:
 
 
 def _new_template(
-    site: Site, name: str | None, *, release: str | None, flavor: str | None
+    site: Site, name: str | None, given: Mapping[str, str]
 ) -> tuple[dict[Path, bytes], list[str]]:
     assert name is not None
     overlays = [other for other in _COMMON_OVERLAYS if other in site.overlays]
@@ -111,8 +134,7 @@ def _new_template(
         "overlays": [*overlays, name],
         "packages": ["dropbear"],
         "runlevels": {"boot": ["networking"], "default": ["dropbear", "local"]},
-        **({"release": release} if release else {}),
-        **({"flavor": flavor} if flavor else {}),
+        **given,
     }
     text = recipe_text(Template, values, heading="A role of machine. Correct the summary first.")
     written = {_free(site.root / f"recipes/templates/{name}.toml", site): text.encode()}

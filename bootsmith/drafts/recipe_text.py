@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bootsmith.site.schema import Key, Model, Table, TableOf, TablesOf
+from bootsmith.site.schema import Choice, Key, Model, Table, TableOf, TablesOf
 
 _WIDTH = 98
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -30,9 +30,30 @@ def recipe_text(model: type[Model], values: Mapping[str, Any], *, heading: str) 
             for name, about in one.check.names.items():
                 set_here = name in inner
                 value = inner[name] if set_here else []
-                lines += [f"{'' if set_here else '#'}{name} = {_toml(value)}  # {about}"]
+                lines += [f"{'' if set_here else '#'}{name} = {toml_value(value)}  # {about}"]
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def entry_text(model: type[Model], values: Mapping[str, Any], *, header: str, heading: str) -> str:
+    """One table of a recipe that has many: a line for each key, first those that are set."""
+    keys = model.declared_keys()
+    unset = [one for one in keys if one.name not in values]
+    width = max(len(one.name) for one in unset) + len("# =")
+    return "\n".join(
+        [
+            *_comment(heading),
+            header,
+            *(f"{one.name} = {toml_value(values[one.name])}" for one in keys if one.name in values),
+            *(f"{f'#{one.name} =':<{width}}  # {_in_short(one)}" for one in unset),
+            "",
+        ]
+    )
+
+
+def _in_short(one: Key) -> str:
+    first = _plain(one.about).partition(". ")[0].rstrip(".")
+    return f"{first}: {one.check.expected}" if isinstance(one.check, Choice) else first
 
 
 def _keys(model: type[Model], values: Mapping[str, Any]) -> Iterator[str]:
@@ -41,7 +62,7 @@ def _keys(model: type[Model], values: Mapping[str, Any]) -> Iterator[str]:
             continue
         yield from _comment(one.about)
         if one.name in values:
-            yield f"{one.name} = {_toml(values[one.name])}"
+            yield f"{one.name} = {toml_value(values[one.name])}"
         else:
             yield f"#{one.name} = {_shown_default(one)}"
         yield ""
@@ -51,7 +72,7 @@ def _shown_default(one: Key) -> str:
     if one.shown_default is not None or one.default is None:
         said = _plain(one.shown_default) if one.shown_default else "not set"
         return f"  ({said}; it must be {_plain(one.check.expected)})"
-    return _toml(one.default)
+    return toml_value(one.default)
 
 
 def _comment(text: str) -> list[str]:
@@ -63,6 +84,6 @@ def _plain(text: str) -> str:
     return _LINK.sub(r"\1", text).replace("`", "")
 
 
-def _toml(value: Any) -> str:
-    """JSON's text, lists, numbers and truth values are TOML's too."""
+def toml_value(value: Any) -> str:
+    """As TOML writes it: JSON's text, lists, numbers and truth values are TOML's too."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

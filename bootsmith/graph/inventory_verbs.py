@@ -59,7 +59,7 @@ def _mac(site: Site) -> Verb:
     return Verb(
         name="mac",
         summary="give the next free MAC address by the site's convention",
-        call="bootsmith.builders.mac_address:make_mac",
+        call="bootsmith.drafts.mac_address:make_mac",
         arguments={"site": site},
         options=(
             Option(

@@ -320,12 +320,37 @@ def _new(site: Site) -> Verb:
                 about="the flavor of a new template (default: site.toml's)",
                 placeholder="NAME",
             ),
+            Option(
+                name="template",
+                about="what a new host boots",
+                placeholder="NAME",
+                completes="template",
+            ),
+            Option(
+                name="mac",
+                about="its MAC address (default: the next free one of the template)",
+                placeholder="MAC",
+            ),
+            Option(
+                name="level",
+                about="of that MAC address, where the convention has several",
+                placeholder="LEVEL",
+            ),
+            Option(
+                name="address",
+                about="its fixed address (default: one of the pool)",
+                placeholder="ADDRESS",
+            ),
         ),
-        operands="template NAME | release [NAME]",
+        operands="template NAME | release [NAME] | host NAME",
+        completes="draft",
         examples=(
             "doit new template web --flavor virt                         # and overlays/web/",
             "doit new release --iso ~/alpine-standard-3.20.3-x86_64.iso  # named by what is in it",
+            "doit new host web-1 --template web --mac 52:54:00:10:00:02  # into recipes/hosts.toml",
         ),
+        # Only hosts have a template: hosts.toml is read, changed and written.
+        changes_if="template",
     )
 
 

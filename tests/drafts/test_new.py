@@ -31,12 +31,9 @@ def root(tmp_path):
     return tmp_path / "fleet"
 
 
-def new(root, *operands, iso=None, release=None, flavor=None):
+def new(root, *operands, **options):
     said = []
-    site = load_site(root)
-    write_new(
-        site=site, operands=operands, iso=iso, release=release, flavor=flavor, say=said.append
-    )
+    write_new(site=load_site(root), operands=operands, say=said.append, **options)
     return said
 
 
@@ -114,8 +111,10 @@ def test_an_iso_within_the_site_is_named_from_the_recipe(root, tmp_path):
 @pytest.mark.parametrize(
     "operands,words,said",
     [
-        ((), {}, "doit new: what is to be new?; expected template or release, got nothing"),
-        (("tmplate", "x"), {}, "got tmplate"),
+        ((), {}, "what is to be new?; expected template or release or host, got nothing"),
+        (("tmplate", "x"), {}, "got tmplate\n  next: doit new template x"),
+        (("host",), {"template": "default"}, "doit new host: takes one name"),
+        (("release", "x"), {"flavor": "lts"}, "doit new release --flavor: is of no use here"),
         (("template",), {}, "doit new template: takes one name; expected NAME, got none"),
         (("template", "a", "b"), {}, "got a b"),
         (("template", "../x"), {}, "not a good name"),

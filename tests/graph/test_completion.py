@@ -126,3 +126,5 @@ def test_the_whole_way_on_a_real_site(tmp_path):
     assert said("roll") == ["rollback"]
     assert "build" in said("")
     assert {"standin-lts", "standin-virt"} <= {*said("why", "")}
+    assert said("new", "") == ["host", "release", "template"]
+    assert "lxc-repo" in said("new", "host", "x", "--template", "l")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
 
+from bootsmith.drafts.hosts_recipe import append_table, check_with
 from bootsmith.errors import RecipeError
-from bootsmith.files.atomic import write_file
 from bootsmith.formats.mac import SERIALS, Convention, with_serial
-from bootsmith.site.inventory import Surroundings, resolve
+from bootsmith.site.inventory import resolve
 from bootsmith.site.inventory_explain import fleet_of, netboot_of, surroundings_of
 from bootsmith.site.inventory_files import RECIPE
 from bootsmith.site.inventory_import import HostRecord
@@ -46,16 +41,20 @@ def make_mac(
         )
     fleet, surroundings = fleet_of(site), surroundings_of(site)
     resolve(fleet, surroundings)
-    mac = _next_mac(fleet, operands[1], level, Place(file=site.root, shown=VERB, content=""))
+    place = Place(file=site.root, shown=VERB, content="")
+    mac = next_mac(fleet, operands[1], level, place, usage=_USAGE)
     if add is None:
         say(mac)
         return
-    _check_name(add, mac, fleet, surroundings)
-    line = _append(site.root / RECIPE, add, mac)
+    typed = Place(file=fleet.place.file, shown=f"{VERB} --add", content="")
+    host = HostRecord(HOST_NAME.read(add, typed), {"mac": mac}, typed)
+    check_with(host, fleet, surroundings)
+    line = append_table(site.root, add, f'[host.{add}]\nmac = "{mac}"\n', said=host.said)
     say(f"{mac} is host {add} now: {RECIPE}:{line}")
 
 
-def _next_mac(fleet: Fleet, template: str, level: str | None, place: Place) -> str:
+def next_mac(fleet: Fleet, template: str, level: str | None, place: Place, *, usage: str) -> str:
+    """The next free MAC of a template; RecipeError at `place`, the command, if there is none."""
     convention = fleet.convention
     if convention is None:
         raise RecipeError(
@@ -71,11 +70,11 @@ def _next_mac(fleet: Fleet, template: str, level: str | None, place: Place) -> s
         problem="the convention has no such template",
         add=f"give it a byte in [mac] of {RECIPE}",
     )
-    prefix = convention.prefix(_level(convention, level, place), template)
+    prefix = convention.prefix(_level(convention, level, place, usage), template)
     serial = convention.next_serial(prefix, [record.said["mac"] for record in fleet.hosts])
     if serial is None:
         raise RecipeError(
-            VERB,
+            place.shown,
             f"no serial is free behind {prefix}",
             expected=f"one of {SERIALS[0]} to {SERIALS[-1]}",
             hint="give the template another byte, or remove hosts that are no more",
@@ -83,14 +82,14 @@ def _next_mac(fleet: Fleet, template: str, level: str | None, place: Place) -> s
     return with_serial(prefix, serial)
 
 
-def _level(convention: Convention, level: str | None, place: Place) -> str:
+def _level(convention: Convention, level: str | None, place: Place, usage: str) -> str:
     if level is None:
         if len(convention.levels) > 1:
             raise RecipeError(
-                VERB,
+                place.shown,
                 "there are several levels",
                 expected=f"--level {' or '.join(convention.levels)}",
-                hint=_USAGE,
+                hint=usage,
             )
         [level] = convention.levels
     check_reference(
@@ -101,29 +100,3 @@ def _level(convention: Convention, level: str | None, place: Place) -> str:
         add=f"give it a byte in [mac] of {RECIPE}",
     )
     return level
-
-
-def _check_name(name: str, mac: str, fleet: Fleet, surroundings: Surroundings) -> None:
-    """The inventory would be a good one with this host too; nothing is written before."""
-    typed = Place(file=fleet.place.file, shown=f"{VERB} --add", content="")
-    host = HostRecord(HOST_NAME.read(name, typed), {"mac": mac}, typed)
-    resolve(replace(fleet, hosts=(*fleet.hosts, host)), surroundings)
-
-
-def _append(recipe: Path, name: str, mac: str) -> int:
-    """Add the host behind all else; the line where it stands."""
-    path = Path(os.path.realpath(recipe))  # where the recipe is a link, it stays one
-    text = path.read_text("utf-8")
-    before = text if not text or text.endswith("\n") else f"{text}\n"
-    added = f'{before}\n[host.{name}]\nmac = "{mac}"\n'
-    try:
-        tomllib.loads(added)
-    except tomllib.TOMLDecodeError:
-        raise RecipeError(
-            RECIPE,
-            "writes hosts so that no table [host.NAME] can follow",
-            expected="each host as a table of its own",
-            hint=f'add the host there yourself: {name} = {{ mac = "{mac}" }}',
-        ) from None
-    write_file(path, added.encode(), mode=stat.S_IMODE(path.stat().st_mode))
-    return before.count("\n") + 2
