@@ -6,6 +6,7 @@ nothing that was finished, and finds neither lock, process nor file of the kille
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import time
@@ -134,3 +135,47 @@ def test_a_second_run_waits_and_takes_over(tree, tmp_path, outcome, is_killed):
     assert began.status == (-signal.SIGKILL if is_killed else 0)
     assert sorted(began.built + ended.built) == sorted(scenario.steps)
     finish_and_compare(root, scenario, tmp_path)
+
+
+def key_of(root):
+    (image,) = (root / "artifacts/build/usbkey").rglob("*.img")
+    return image
+
+
+def write_edition(root, number):
+    (root / "overlays/base/etc/motd").write_text(f"edition {number:03}\n")
+
+
+@pytest.mark.parametrize("fraction", fractions("in place", max(3, KILLS // 8)))
+def test_killed_while_a_key_is_changed_in_place(tree, tmp_path, outcome, fraction):
+    """A copied key is another file than was recorded: only one built here is changed in place."""
+    root, scenario = tree("changed")
+    assert Run(root, "build").end().status == 0
+    write_edition(root, 1)
+    before, log = key_of(root).stat().st_ino, tmp_path / "events"
+    undisturbed = Run(root, "build", log=log).end()
+    assert undisturbed.status == 0, undisturbed.said
+    assert key_of(root).stat().st_ino == before
+    events = log.read_text().splitlines()
+    of_key = [at for at, event in enumerate(events, 1) if key_of(root).name in event]
+    write_edition(root, 2)
+    # From the first time that the key is touched to one event after the last.
+    at = of_key[0] + int(fraction * (of_key[-1] + 2 - of_key[0]))
+    ended = Run(root, "build", signal_at=at).end()
+    step = step_hit(root, ended, undisturbed.built)
+    outcome(how="KILL, key in place", scenario="changed", step=step)
+    assert ended.status == -signal.SIGKILL, ended.said
+    inspect_killed(root, had_current=True)
+    assert Run(root, "build").end().status == 0
+    assert not leftovers(root)
+    made = key_of(root).read_bytes()
+    key_of(root).unlink()
+    assert Run(root, "build").end().status == 0
+    assert key_of(root).stat().st_ino != before
+    assert key_of(root).read_bytes() == made, "differs from a key that was written whole"
+    assert b"edition 002" in gzip.decompress(overlay_of(root).read_bytes())
+
+
+def overlay_of(root):
+    (overlay,) = (root / "artifacts/build/apkovl").rglob("*.apkovl.tar.gz")
+    return overlay
