@@ -149,7 +149,7 @@ def write_edition(root, number):
 @pytest.mark.parametrize("fraction", fractions("in place", max(3, KILLS // 8)))
 def test_killed_while_a_key_is_changed_in_place(tree, tmp_path, outcome, fraction):
     """A copied key is another file than was recorded: only one built here is changed in place."""
-    root, scenario = tree("changed")
+    root, _ = tree("changed")
     assert Run(root, "build").end().status == 0
     write_edition(root, 1)
     before, log = key_of(root).stat().st_ino, tmp_path / "events"
