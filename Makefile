@@ -78,7 +78,7 @@ reproduce:
 	@$(DOIT) reproduce
 
 bench:
-	@$(SETUP) test
+	@$(SETUP) bench
 	@$(DOIT) build
 	@$(PYTHON) -m bench $(BENCH)
 

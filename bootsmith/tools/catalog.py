@@ -24,7 +24,9 @@ from bootsmith.tools.run import PROGRAM_PATH, run_program
 
 DEBIAN_PACKAGES = Path(__file__).with_name("debian-packages.txt")
 CHECKOUT = Path(__file__).parents[2]
-GROUPS = ("build", "test")
+GROUPS = ("build", "test", "bench")
+PYTHON_GROUPS = ("build", "test")
+"""Benchmarks need no Python package that tests do not."""
 _SET_UP_MARKS = ("service:", "directory:")
 
 
@@ -34,7 +36,7 @@ class DebianPackage:
 
     name: str
     group: str
-    """`build` or `test`"""
+    """`build`, `test` or `bench`"""
     used: tuple[str, ...]
     """Program names, absolute paths and `python:MODULE`s that the code uses of it; and what
     only concerns set-up: `service:NAME`, `directory:PATH`."""
@@ -70,12 +72,12 @@ def parse_debian_packages(text: str, *, source: str) -> tuple[DebianPackage, ...
             raise FormatError(
                 where,
                 "not a package line",
-                expected="package | build or test | what is used | reason",
+                expected="package | build, test or bench | what is used | reason",
                 got=line.strip(),
             )
         name, group, used, reason = fields
         if group not in GROUPS:
-            raise FormatError(where, "unknown group", expected="build or test", got=group)
+            raise FormatError(where, "unknown group", expected="build, test or bench", got=group)
         if any(package.name == name for package in packages):
             raise FormatError(where, f"{name} is listed twice", expected="one line a package")
         packages.append(
@@ -126,7 +128,7 @@ def debian_packages() -> tuple[DebianPackage, ...]:
 def python_packages() -> tuple[PythonPackage, ...]:
     """All direct Python dependencies, those of building first."""
     packages: list[PythonPackage] = []
-    for group in GROUPS:
+    for group in PYTHON_GROUPS:
         source = CHECKOUT / "requirements" / f"{group}.in"
         lock = source.with_suffix(".lock")
         packages += parse_python_packages(

@@ -1,7 +1,7 @@
 """`make doctor`: each program and library, found version, what needs it, how to get it.
 
 Needs nothing but a python3, so that it can answer before set-up. Exit status 1 when
-something that building needs is missing; what only tests need is marked.
+something that building needs is missing; what only tests or benchmarks need is marked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Finding:
     found: str | None
     """Version, or None if it is missing."""
     group: str
-    """`build` or `test`"""
+    """`build`, `test` or `bench`"""
     source: str
     """The package that brings it."""
     reason: str
@@ -115,10 +115,11 @@ def conclude(debian: Sequence[Finding], python: Sequence[Finding]) -> tuple[int,
     if needed:
         lines.append(f"Building needs: {_names(needed)}")
         lines.append("  next: make setup")
-    for_tests = [finding for finding in bad if finding.group == "test"]
-    if for_tests:
-        lines.append(f"Only testing needs: {_names(for_tests)}")
-        lines.append("  next: make test, which installs them first")
+    for group, who in (("test", "testing"), ("bench", "measuring")):
+        wanted = [finding for finding in bad if finding.group == group]
+        if wanted:
+            lines.append(f"Only {who} needs: {_names(wanted)}")
+            lines.append(f"  next: make {group}, which installs them first")
     missing = sorted({finding.source for finding in debian if not finding.is_good})
     if missing:
         lines.append(

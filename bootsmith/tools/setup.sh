@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make this machine and .venv ready:  setup.sh build | setup.sh test
+# Make this machine and .venv ready:  setup.sh build | setup.sh test | setup.sh bench
 #
 # Plain POSIX shell and what every Debian has, because nothing else is there yet.
 #
@@ -13,7 +13,7 @@
 set -eu
 
 usage() {
-    echo "usage: setup.sh build|test" >&2
+    echo "usage: setup.sh build|test|bench" >&2
     exit 2
 }
 
@@ -29,12 +29,12 @@ fail() {
 
 # --- Debian packages -----------------------------------------------------------------
 
-# The packages of a group, one a line; `test` includes `build`.
+# The packages of a group, one a line; `test` includes `build`, `bench` includes both.
 wanted_packages() {
     awk -F'|' -v group="$group" '
         /^[ \t]*(#|$)/ { next }
         { gsub(/[ \t]/, "", $1); gsub(/[ \t]/, "", $2) }
-        $2 == "build" || $2 == group { print $1 }
+        $2 == "build" || $2 == group || (group == "bench" && $2 == "test") { print $1 }
     ' bootsmith/tools/debian-packages.txt
 }
 
@@ -252,7 +252,7 @@ prepare_venv() {
 
 [ $# -eq 1 ] || usage
 group=$1
-case $group in build | test) ;; *) usage ;; esac
+case $group in build | test | bench) ;; *) usage ;; esac
 cd "$(dirname "$0")/../.."
 record=.venv/bootsmith-setup
 # Those of the caller would lead Python and pip elsewhere.
@@ -264,4 +264,5 @@ flock 9
 
 install_packages
 make_directories
+[ "$group" != bench ] || group=test # of Python they need the same
 prepare_venv

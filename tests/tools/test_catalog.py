@@ -45,17 +45,18 @@ def test_a_package_line_is_read():
         (
             "mtools | test | mcopy",
             "p.txt:2: not a package line; "
-            "expected package | build or test | what is used | reason, got mtools | test | mcopy",
+            "expected package | build, test or bench | what is used | reason, "
+            "got mtools | test | mcopy",
         ),
         (
             "mtools | test |  | reason",
             "p.txt:2: not a package line; "
-            "expected package | build or test | what is used | reason, "
+            "expected package | build, test or bench | what is used | reason, "
             "got mtools | test |  | reason",
         ),
         (
             "mtools | both | mcopy | reason",
-            "p.txt:2: unknown group; expected build or test, got both",
+            "p.txt:2: unknown group; expected build, test or bench, got both",
         ),
         ("a | build | x | again", "p.txt:2: a is listed twice; expected one line a package"),
     ],
@@ -89,7 +90,7 @@ def test_a_requirement_without_its_reason_is_located(line):
 
 def test_the_shipped_lists_can_be_read():
     assert catalog.package_of("mksquashfs").name == "squashfs-tools"
-    assert {package.group for package in catalog.debian_packages()} == {"build", "test"}
+    assert {package.group for package in catalog.debian_packages()} == {"build", "test", "bench"}
     assert {package.group for package in catalog.python_packages()} == {"build", "test"}
 
 
@@ -100,11 +101,14 @@ def test_purpose_and_way_to_get():
     assert catalog.how_to_get("no-such-program") == "install no-such-program"
 
 
+WANTED = {"build": {"build"}, "test": {"build", "test"}, "bench": {"build", "test", "bench"}}
+
+
 def test_set_up_reads_the_list_as_the_catalog_does(checkout):
     """setup.sh has its own reader, for there is no Python yet when it runs."""
     script = (checkout / "bootsmith/tools/setup.sh").read_text("utf-8")
     reader = script[script.index("wanted_packages() {") : script.index("missing_packages() {")]
-    for group, groups in (("build", {"build"}), ("test", {"build", "test"})):
+    for group, groups in WANTED.items():
         said = run_program(["sh", "-c", f"{reader}\ngroup={group}; wanted_packages"], cwd=checkout)
         assert said.text.split() == [
             package.name for package in catalog.debian_packages() if package.group in groups

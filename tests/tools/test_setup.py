@@ -170,4 +170,4 @@ def test_without_root_and_sudo_it_says_what_to_do(small, tmp_path):
 def test_wrong_words_are_told_the_right_ones(small, words):
     with pytest.raises(ToolFailed) as failure:
         run_program(["sh", small / "bootsmith/tools/setup.sh", *words])
-    assert "exit status 2\n    usage: setup.sh build|test\n" in str(failure.value)
+    assert "exit status 2\n    usage: setup.sh build|test|bench\n" in str(failure.value)
