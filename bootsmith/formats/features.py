@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from bootsmith.errors import RecipeError
 
@@ -88,17 +89,29 @@ def expand_globs(globs: Iterable[str], names: Sequence[str]) -> Mapping[str, tup
 
 def _expand(glob: str, names: Sequence[str]) -> tuple[str, ...]:
     wildcard = _WILDCARDS.search(glob)
-    fixed = glob[: wildcard.start()] if wildcard else glob
-    pattern = re.compile(_regular_expression(glob) + r"(?:/.*)?\Z", re.DOTALL)
-    found = []
-    # Sorted names with one beginning lie side by side: few are looked at for each glob.
-    for position in range(bisect_left(names, fixed), len(names)):
+    if wildcard is None:  # most are plain paths
+        below = f"{glob}/"
+        return tuple(
+            name for name in _beginning(glob, names) if name == glob or name.startswith(below)
+        )
+    match = _pattern(glob).match
+    return tuple(name for name in _beginning(glob[: wildcard.start()], names) if match(name))
+
+
+def _beginning(start: str, names: Sequence[str]) -> Iterator[str]:
+    """Those of the sorted `names` that begin with `start`: they lie side by side, so few are
+    looked at for each glob.
+    """
+    for position in range(bisect_left(names, start), len(names)):
         name = names[position]
-        if not name.startswith(fixed):
-            break
-        if pattern.match(name):
-            found.append(name)
-    return tuple(found)
+        if not name.startswith(start):
+            return
+        yield name
+
+
+@lru_cache(maxsize=1024)  # the same few are looked for in every package of a release
+def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile(_regular_expression(glob) + r"(?:/.*)?\Z", re.DOTALL)
 
 
 def _regular_expression(glob: str) -> str:
