@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,6 +20,8 @@ from bootsmith.files.extents import read_extents
 from bootsmith.formats.apk import Apk, ApkEntry, IndexRecord, read_apk, read_index
 from bootsmith.formats.features import expand_globs
 from bootsmith.formats.release_facts import IsoFile, ReleaseFacts, read_release_facts
+
+_LAYOUT_VERSION = "1"  # part of the key of what is remembered; changes with its shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class ReleasePackages:
         self._iso = iso
         self._facts_path = facts
         self._cache = cache
+        self._is_contents_new = False
 
     @property
     def on_medium(self) -> tuple[IndexRecord, ...]:
@@ -67,6 +70,7 @@ class ReleasePackages:
                 if matches:
                     found[label] = self._take(record, sorted(matches))
                     del missing[label]
+        self._keep_contents()
         return found
 
     def file_of(self, package: str, path: str) -> Found | None:
@@ -98,26 +102,46 @@ class ReleasePackages:
         content = self._read("APKINDEX.tar.gz")
         return read_index(content, subject=f"{self._iso}: APKINDEX.tar.gz").records
 
-    def _likely_first(self, globs: Sequence[Sequence[str]]) -> Iterator[IndexRecord]:
+    def _likely_first(self, globs: Sequence[Sequence[str]]) -> list[IndexRecord]:
         names = {glob.rpartition("/")[2] for group in globs for glob in group}
         promises = {f"{kind}:{name}" for kind in ("cmd", "so") for name in names}
+        by_size = self._by_size
+        likely = [record for record, provided in by_size if not promises.isdisjoint(provided)]
+        others = [record for record, provided in by_size if promises.isdisjoint(provided)]
+        return likely + others
 
-        def is_likely(record: IndexRecord) -> bool:
-            return any(provided.partition("=")[0] in promises for provided in record.info.provides)
-
-        yield from sorted(
-            self.on_medium,
-            key=lambda record: (not is_likely(record), record.file_size_bytes, record.file_name),
-        )
+    @cached_property
+    def _by_size(self) -> list[tuple[IndexRecord, frozenset[str]]]:
+        """Packages on the medium, smallest first, with the names that each one provides."""
+        return [
+            (record, frozenset(word.partition("=")[0] for word in record.info.provides))
+            for record in sorted(
+                self.on_medium, key=lambda record: (record.file_size_bytes, record.file_name)
+            )
+        ]
 
     def _names_in(self, record: IndexRecord) -> list[str]:
-        key = hashlib.sha256(f"{record.checksum} {record.file_size_bytes}".encode()).hexdigest()
-        names = self._cache.recall_document("package", key)
-        if names is None:
+        if record.file_name not in self._contents:
             entries = self._package(record.file_name).entries
-            names = sorted(entry.name for entry in entries if entry.kind in ("file", "symlink"))
-            self._cache.keep_document("package", key, names)
-        return names
+            self._contents[record.file_name] = sorted(
+                entry.name for entry in entries if entry.kind in ("file", "symlink")
+            )
+            self._is_contents_new = True
+        return self._contents[record.file_name]
+
+    @property
+    def _contents_key(self) -> str:
+        return hashlib.sha256(f"{_LAYOUT_VERSION} {self._facts.iso_sha256}".encode()).hexdigest()
+
+    @cached_property
+    def _contents(self) -> dict[str, list[str]]:
+        """Names in each package that was ever opened, by its file name."""
+        return self._cache.recall_document("packages", self._contents_key) or {}
+
+    def _keep_contents(self) -> None:
+        if self._is_contents_new:
+            self._cache.keep_document("packages", self._contents_key, self._contents)
+            self._is_contents_new = False
 
     def _take(self, record: IndexRecord, names: Sequence[str]) -> list[Found]:
         package = self._package(record.file_name)

@@ -14,8 +14,10 @@ from pxerd_samples import CERTIFICATES, LIBRARIES, PROGRAM, SCRIPT, TOOL, releas
 
 from bootsmith.errors import BootsmithError, BuildError, FormatError, RecipeError, SourceError
 from bootsmith.formats.additions import AddedFile, Additions, write_additions
+from bootsmith.formats.apk import ApkEntry
 from bootsmith.formats.compression import compress_segment, decompress_initramfs
 from bootsmith.formats.cpio import directory_entry, file_entry, link_entry, read_cpio, write_cpio
+from bootsmith.formats.release_facts import read_release_facts
 from bootsmith.tools.run import run_program
 
 PACKED_BY = {
@@ -352,6 +354,26 @@ def test_files_come_from_the_packages_of_the_release(site):
         "usr/lib/x86_64-linux-gnu/libc-2.so": "libc",
     }
     assert report["notes"] == ["module libcrc32c: its softdep not-there is not in this kernel"]
+
+
+def test_a_package_that_was_searched_is_not_opened_again(site):
+    release_with(
+        site,
+        ("busybox", (), SCRIPT),
+        ("bundle", (), *CERTIFICATES),
+        ("other", (), ApkEntry(name="etc/other", data=os.urandom(9000))),
+        ("tool", (), ApkEntry(name="usr/sbin/tool", mode=0o755, data=os.urandom(10000))),
+    )
+    site.features = ("tool",)
+    site.build()
+    whole = (site.root / "iso").read_bytes()
+    facts = read_release_facts((site.root / "facts.json").read_bytes())
+    ((offset, size),) = facts.file("apks/x86_64/other-1-r0.apk").extents
+    (site.root / "iso").write_bytes(whole[:offset] + bytes(size) + whole[offset + size :])
+    site.features = ("dhcp", "tool")
+    assert "usr/share/udhcpc/default.script" in site.build()
+    with pytest.raises(FormatError, match="gzip member"):
+        site.build(cache=site.root / "another")
 
 
 def test_what_the_stock_initramfs_has_is_not_looked_for(site):
