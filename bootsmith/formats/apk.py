@@ -20,10 +20,12 @@ import base64
 import hashlib
 import io
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
+
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from bootsmith.errors import FormatError
 from bootsmith.formats.member_names import LinkGuard, check_member_name
@@ -44,6 +46,8 @@ SCRIPT_NAMES = (
 
 _SIGNATURE_DIGESTS = {"RSA": "sha1", "RSA256": "sha256", "RSA512": "sha512"}
 _GZIP_LEVEL = 9
+# isal's stub takes its exception class for a value.
+_INFLATE_ERRORS = (ValueError, cast("type[Exception]", IsalError))
 _CHECKSUM_KEYWORD = "APK-TOOLS.checksum.SHA1"
 
 EntryKind = Literal["file", "directory", "symlink", "hardlink"]
@@ -337,10 +341,10 @@ def _inflate_member(
     data: bytes, position: int, subject: object, limit_bytes: int
 ) -> tuple[bytes, int]:
     """One gzip member from `position`: its content and the offset behind it."""
-    engine = zlib.decompressobj(wbits=31)
+    engine = isal_zlib.decompressobj(31)
     try:
         content = engine.decompress(memoryview(data)[position:], limit_bytes + 1)
-    except zlib.error as error:
+    except _INFLATE_ERRORS as error:
         raise FormatError(subject, f"damaged gzip member: {error}", hint=_NOT_V2_HINT) from None
     if len(content) > limit_bytes:
         raise _too_large(subject, limit_bytes)
