@@ -2,6 +2,7 @@
 
     BootsmithError           the subject, what is wrong, expected, got, the next step
     ├── RecipeError          a recipe, overlay or ownership file says something impossible
+    │   └── RecipeErrors     several of them, found in one look
     ├── SourceError          an ISO, package or download is missing, changed or unreachable
     ├── FormatError          bytes are not what their name or header claims; hostile archives
     ├── ToolMissing          a program or library that a step needs is not installed
@@ -15,7 +16,10 @@ Whatever else escapes is a defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+_MOST_SHOWN = 20
 
 
 class BootsmithError(Exception):
@@ -81,6 +85,37 @@ def _rebuild(
 
 class RecipeError(BootsmithError):
     """A recipe, overlay or ownership file says something impossible."""
+
+
+class RecipeErrors(RecipeError):
+    """Several of them: each as it is by itself, by file and line, and how many there are."""
+
+    def __init__(self, errors: Sequence[RecipeError], *, is_all: bool = True) -> None:
+        self.errors = tuple(sorted(errors, key=_file_and_line))
+        self.is_all = is_all
+        files = len({_file_and_line(error)[0] for error in errors})
+        count = f"{len(errors)} errors" if is_all else f"{len(errors)} errors at least"
+        super().__init__("recipes", f"{count} in {files} file{'' if files == 1 else 's'}")
+
+    def __str__(self) -> str:
+        lines = [str(error) for error in self.errors[:_MOST_SHOWN]]
+        rest = len(self.errors) - len(lines)
+        if rest:
+            lines.append(f"and {rest} more{'' if self.is_all else ' at least'}")
+        return "\n".join([*lines, self.message])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_several, (self.errors, self.is_all))
+
+
+def _rebuild_several(errors: Sequence[RecipeError], is_all: bool) -> RecipeErrors:
+    return RecipeErrors(errors, is_all=is_all)
+
+
+def _file_and_line(error: RecipeError) -> tuple[str, int]:
+    file, _, rest = error.subject.partition(":")
+    line = rest.partition(":")[0]
+    return file, int(line) if line.isdecimal() else 0
 
 
 class SourceError(BootsmithError):

@@ -25,7 +25,7 @@ def build_inventory(
     """Write what `recipe` and the files of hosts below `imports` say, inheritance resolved.
 
     The other arguments are `site.inventory.inventory_arguments`. Raises RecipeError, with file
-    and line, for the first thing that cannot be.
+    and line, for all that cannot be.
     """
     surroundings = Surroundings(
         levels=levels,

@@ -23,6 +23,7 @@ from bootsmith.formats.inventory import (
     merged_words,
 )
 from bootsmith.formats.ipv4 import format_ipv4, parse_ipv4, parse_subnet
+from bootsmith.site.findings import Findings, Unjudged
 from bootsmith.site.inventory_import import HostRecord
 from bootsmith.site.inventory_read import Fleet, RuleRecord, check_group, read_fleet, said_of
 from bootsmith.site.models import NOTHING
@@ -62,20 +63,38 @@ class Layer(NamedTuple):
 
 
 def load_inventory(recipe: Path, imports: Path, surroundings: Surroundings) -> Inventory:
-    """The inventory, resolved and checked. RecipeError for the first thing that is wrong."""
+    """The inventory, resolved and checked. RecipeError for all that is wrong with it."""
     return resolve(read_fleet(recipe, imports), surroundings)
 
 
 def resolve(fleet: Fleet, surroundings: Surroundings) -> Inventory:
     """Every host and rule with all its values; RecipeError for what cannot be."""
-    family = Family(fleet, surroundings)
-    _check_names(fleet)
-    _check_addresses(fleet, surroundings.network)
-    return Inventory(
-        unknown=family.unknown(),
-        rules=tuple(map(family.rule, fleet.rules)),
-        hosts=tuple(sorted(map(family.host, fleet.hosts), key=lambda host: host.name)),
-    )
+    found = Findings()
+    with found:
+        _check_names(fleet)
+    with found:
+        _check_addresses(fleet, surroundings.network)
+    inventory: Inventory | None = None
+    with found:
+        inventory = _inherited(fleet, Family(fleet, surroundings))
+    found.raise_any()
+    assert inventory is not None, "what is wrong with it has been raised"
+    return inventory
+
+
+def _inherited(fleet: Fleet, family: Family) -> Inventory:
+    found = Findings()
+    hosts: list[Host] = []
+    rules: list[Rule] = []
+    for rule in fleet.rules:
+        with found:
+            rules.append(family.rule(rule))
+    for host in fleet.hosts:
+        with found:
+            hosts.append(family.host(host))
+    found.raise_any()
+    hosts.sort(key=lambda host: host.name)
+    return Inventory(unknown=family.unknown(), rules=tuple(rules), hosts=tuple(hosts))
 
 
 def _where_unsaid(template: str | None) -> Place:
@@ -104,17 +123,9 @@ class Family:
         self._overlays = set(surroundings.overlays)
         self._rules = {rule.prefix: rule for rule in fleet.rules}
         self._widths = sorted({len(prefix) for prefix in self._rules})
-        self._chains = {name: _chain(name, fleet) for name in fleet.groups}
+        self._chains: dict[str, tuple[str, ...]] = {}
         self._bases: dict[tuple[str | None, str | None, str | None], dict[str, Any]] = {}
-        for rule in fleet.rules:
-            self._check_named(rule.said, lambda key, *_, rule=rule: rule.place(key))
-        for name in fleet.groups:
-            group = fleet.place.at("group", name)
-            self._check_named(said_of(fleet.groups[name]), group.at)
-        if fleet.convention is not None:
-            at = fleet.place.at("mac", "templates")
-            for template in fleet.convention.templates:
-                self._check_template(template, at.at(template))
+        self._check_levels()
 
     def host(self, record: HostRecord) -> Host:
         """The host with all its values; RecipeError for what cannot be."""
@@ -194,6 +205,24 @@ class Family:
 
     # --- what cannot be --------------------------------------------------------------
 
+    def _check_levels(self) -> None:
+        """All that rules, groups and the convention name is there, and parents end."""
+        fleet, found = self._fleet, Findings()
+        for rule in fleet.rules:
+            with found:
+                self._check_named(rule.said, lambda key, *_, rule=rule: rule.place(key))
+        for name in fleet.groups:
+            with found:
+                self._chains[name] = _chain(name, fleet)
+            with found:
+                self._check_named(said_of(fleet.groups[name]), fleet.place.at("group", name).at)
+        if fleet.convention is not None:
+            at = fleet.place.at("mac", "templates")
+            for template in fleet.convention.templates:
+                with found:
+                    self._check_template(template, at.at(template))
+        found.raise_any()
+
     def _check_named(self, said: Mapping[str, Any], place: Callable[..., Place]) -> None:
         """The template, installer and overlays that one level names are there."""
         if "template" in said and said["template"] not in self._surroundings.templates:
@@ -267,14 +296,22 @@ def _role_said(record: HostRecord) -> dict[str, Any]:
 
 
 def _chain(name: str, fleet: Fleet) -> tuple[str, ...]:
-    """The groups that `name` inherits from, the first parent first, itself last."""
+    """The groups that `name` inherits from, the first parent first, itself last.
+
+    RecipeError for a mistake of its own; Unjudged for one of a group that it inherits from.
+    """
     chain = [name]
     while (parent := fleet.groups[chain[-1]].parent) is not None:
         place = fleet.place.at("group", chain[-1], "parent")
+        if parent not in fleet.groups and len(chain) > 1:
+            raise Unjudged
         check_group(parent, fleet.groups, place)
         chain.append(parent)
         if parent in chain[:-1]:
             around = chain[chain.index(parent) :]
+            # Said once, and not of every group that leads into it.
+            if name != next(group for group in fleet.groups if group in around):
+                raise Unjudged
             place.fail(
                 "leads round in a circle",
                 expected="parents that end",
@@ -306,24 +343,33 @@ def _check_names(fleet: Fleet) -> None:
     """Every host has a MAC and a name in the zone that no other one has."""
     names: dict[str, HostRecord] = {}
     macs: dict[str, HostRecord] = {}
+    found = Findings()
     for record in fleet.hosts:
-        if record.name in RESERVED_NAMES:
-            _name_place(record).fail(
-                "is no name for a host",
-                expected=f"another name than {' and '.join(RESERVED_NAMES)}",
-                got=f'"{record.name}"',
-                hint="rename the host",
-            )
-        other = names.setdefault(record.name, record)
-        if other is not record:
-            _taken("name", f'"{record.name}"', _name_place(record), _name_place(other))
-        mac = record.said["mac"]
-        other = macs.setdefault(mac, record)
-        if other is not record:
-            _taken("MAC address", mac, record.place("mac"), other.place("mac"))
+        with found:
+            _check_name(record, names)
+        with found:
+            mac = record.said["mac"]
+            other = macs.setdefault(mac, record)
+            if other is not record:
+                _taken("MAC address", mac, record.place("mac"), other.place("mac"))
     for record in fleet.hosts:
         if "management" in record.said:
-            _check_management_name(record, names)
+            with found:
+                _check_management_name(record, names)
+    found.raise_any()
+
+
+def _check_name(record: HostRecord, names: dict[str, HostRecord]) -> None:
+    if record.name in RESERVED_NAMES:
+        _name_place(record).fail(
+            "is no name for a host",
+            expected=f"another name than {' and '.join(RESERVED_NAMES)}",
+            got=f'"{record.name}"',
+            hint="rename the host",
+        )
+    other = names.setdefault(record.name, record)
+    if other is not record:
+        _taken("name", f'"{record.name}"', _name_place(record), _name_place(other))
 
 
 def _check_management_name(record: HostRecord, names: Mapping[str, HostRecord]) -> None:
@@ -367,6 +413,7 @@ def _check_addresses(fleet: Fleet, network: Mapping[str, Any]) -> None:
     if network["gateway"] is not None:
         infrastructure.setdefault(parse_ipv4(network["gateway"]), "gateway")
     owners: dict[str, tuple[HostRecord, str]] = {}
+    found = Findings()
     for record in fleet.hosts:
         for key in ("address", "management"):
             address = record.said.get(key)
@@ -378,23 +425,32 @@ def _check_addresses(fleet: Fleet, network: Mapping[str, Any]) -> None:
             else:
                 # Management controllers often have a network of their own.
                 is_free = key == "management"
-            if not is_free:
-                _refuse_address(record.place(key), address, network)
-            if number in infrastructure:
-                record.place(key).fail(
-                    f"is the address of the {infrastructure[number]}",
-                    expected="an address of its own",
-                    got=f'"{address}"',
-                )
-            other, other_key = owners.setdefault(address, (record, key))
-            if other is not record:
-                _taken("address", address, record.place(key), other.place(other_key))
-            if other_key != key:
-                record.place(key).fail(
-                    "is the address of the machine itself",
-                    expected="an address of its management controller",
-                    got=f'"{address}"',
-                )
+            with found:
+                if not is_free:
+                    _refuse_address(record.place(key), address, network)
+                if number in infrastructure:
+                    record.place(key).fail(
+                        f"is the address of the {infrastructure[number]}",
+                        expected="an address of its own",
+                        got=f'"{address}"',
+                    )
+            with found:
+                _check_owner(owners, record, key, address)
+    found.raise_any()
+
+
+def _check_owner(
+    owners: dict[str, tuple[HostRecord, str]], record: HostRecord, key: str, address: str
+) -> None:
+    other, other_key = owners.setdefault(address, (record, key))
+    if other is not record:
+        _taken("address", address, record.place(key), other.place(other_key))
+    if other_key != key:
+        record.place(key).fail(
+            "is the address of the machine itself",
+            expected="an address of its management controller",
+            got=f'"{address}"',
+        )
 
 
 def _refuse_address(place: Place, address: str, network: Mapping[str, Any]) -> NoReturn:

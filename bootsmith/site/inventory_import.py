@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from bootsmith.errors import RecipeError
 from bootsmith.formats.mac import parse_mac
+from bootsmith.site.findings import Findings
 from bootsmith.site.inventory_files import IMPORTS
 from bootsmith.site.inventory_models import (
     HOST_COLUMNS,
@@ -59,22 +61,25 @@ def read_import(
 ) -> list[HostRecord]:
     """The hosts of the file below `directory` that `entry` (at `place`) names, at most `most`.
 
-    Raises RecipeError, located in the file, for the first thing that is wrong.
+    Raises RecipeError, located in the file, for every line that is wrong.
     """
     content = _read(directory, entry.file, place.at("file"))
     shown = f"{IMPORTS}/{entry.file}"
     table = Place(file=directory / entry.file, shown=shown, content="")
     reading = _machines if entry.format == "machines" else _rows
     hosts: list[HostRecord] = []
-    for line, said in reading(_lines(content, table), entry, place, table):
+    found = Findings()
+    for line, said in reading(_lines(content, table), entry, place, table, found):
         if len(hosts) == most:
             _line_place(table, line).fail(
                 "too many hosts", expected=f"at most {most} here", hint="divide the inventory"
             )
         if entry.group is not None:
             said.setdefault("group", entry.group)
-        name = said.pop("name", None) or _made_name(entry, said, len(hosts), table, line)
-        hosts.append(HostRecord(name, said, table, line))
+        with found:
+            name = said.pop("name", None) or _made_name(entry, said, len(hosts), table, line)
+            hosts.append(HostRecord(name, said, table, line))
+    found.raise_any()
     return hosts
 
 
@@ -172,7 +177,9 @@ _Lines = Iterator[tuple[int, str]]
 _Said = Iterator[tuple[int, dict[str, Any]]]
 
 
-def _machines(lines: _Lines, entry: ImportEntry, place: Place, table: Place) -> _Said:
+def _machines(
+    lines: _Lines, entry: ImportEntry, place: Place, table: Place, found: Findings
+) -> _Said:
     if entry.name is None:
         place.at("name").fail(
             "missing key, since such a file has no names",
@@ -182,24 +189,26 @@ def _machines(lines: _Lines, entry: ImportEntry, place: Place, table: Place) -> 
     for name, is_said in (("columns", entry.columns), ("delimiter", entry.delimiter != ",")):
         if is_said:
             place.at(name).fail('is of no use with format = "machines"', hint="remove it")
-    mac, management = _CHECKS["mac"], _CHECKS["management"]
     for number, line in lines:
-        words = line.partition(_COMMENT)[0].split()
-        at = _line_place(table, number)
-        if len(words) != 2:
-            at.fail(
-                "bad line",
-                expected="a MAC address and a management address",
-                got=f"{len(words)} word{'' if len(words) == 1 else 's'}",
-                hint="write each machine in a line: aa:bb:cc:dd:ee:ff 10.20.255.1",
-            )
-        yield (
-            number,
-            {
-                "mac": mac.read(words[0], at.at("mac")),
-                "management": management.read(words[1], at.at("management")),
-            },
+        try:
+            said = _machine(line, _line_place(table, number))
+        except RecipeError as error:
+            found.add(error)
+        else:
+            yield number, said
+
+
+def _machine(line: str, at: Place) -> dict[str, Any]:
+    words = line.partition(_COMMENT)[0].split()
+    if len(words) != 2:
+        at.fail(
+            "bad line",
+            expected="a MAC address and a management address",
+            got=f"{len(words)} word{'' if len(words) == 1 else 's'}",
+            hint="write each machine in a line: aa:bb:cc:dd:ee:ff 10.20.255.1",
         )
+    keys = ("mac", "management")
+    return {key: _CHECKS[key].read(word, at.at(key)) for key, word in zip(keys, words, strict=True)}
 
 
 def _pattern_expected() -> str:
@@ -233,7 +242,7 @@ class _Column:
         return self._known[text]
 
 
-def _rows(lines: _Lines, entry: ImportEntry, place: Place, table: Place) -> _Said:
+def _rows(lines: _Lines, entry: ImportEntry, place: Place, table: Place, found: Findings) -> _Said:
     delimiter = "\t" if entry.delimiter == "tab" else entry.delimiter
     number, first = next(lines, (1, ""))
     at = _line_place(table, number)
@@ -243,20 +252,25 @@ def _rows(lines: _Lines, entry: ImportEntry, place: Place, table: Place) -> _Sai
     wanted = [column for column in columns if column.key != IGNORE]
     positions = [at for at, column in enumerate(columns) if column.key != IGNORE]
     for number, line in lines:
-        cells = (
-            _cells(line, delimiter, _line_place(table, number))
-            if '"' in line
-            else line.split(delimiter)
-        )
-        if len(cells) != len(columns):
-            _line_place(table, number).fail(
-                "does not fit the titles",
-                expected=f"{len(columns)} columns",
-                got=len(cells),
-                hint="write a cell for each title, be it an empty one; quote cells that hold the "
-                "delimiter",
+        try:
+            cells = (
+                _cells(line, delimiter, _line_place(table, number))
+                if '"' in line
+                else line.split(delimiter)
             )
-        yield number, _row([cells[at] for at in positions], wanted, table, number)
+            if len(cells) != len(columns):
+                _line_place(table, number).fail(
+                    "does not fit the titles",
+                    expected=f"{len(columns)} columns",
+                    got=len(cells),
+                    hint="write a cell for each title, be it an empty one; quote cells that hold "
+                    "the delimiter",
+                )
+            said = _row([cells[at] for at in positions], wanted, table, number)
+        except RecipeError as error:
+            found.add(error)
+        else:
+            yield number, said
 
 
 def _row(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bootsmith.formats.mac import Convention
+from bootsmith.site.findings import Findings
 from bootsmith.site.inventory_files import RECIPE
 from bootsmith.site.inventory_import import HostRecord, read_import
 from bootsmith.site.inventory_models import (
@@ -67,26 +68,33 @@ class Fleet:
 def read_fleet(recipe: Path, imports: Path) -> Fleet:
     """What the recipe says, and the files of hosts below `imports` that it names.
 
-    Raises RecipeError for the first thing that is wrong.
+    Raises RecipeError for all that is wrong with any of them.
     """
     content, table = read_toml(recipe, RECIPE)
     place = Place(file=recipe, shown=RECIPE, content=content)
     # Hosts may be ten thousand: they are read without a model's object for each.
     said_hosts = table.pop(_HOST_TABLE, {})
-    values = read_keys(HostsRecipe, table, place)
-    hosts = _hosts_said(said_hosts, place)
-    entries: tuple[ImportEntry, ...] = values["imports"]
-    _check_imported_once(entries, place)
-    for at, entry in enumerate(entries):
-        own, most = place.at("import", at), MOST_HOSTS - len(hosts)
-        if entry.group is not None:
-            check_group(entry.group, values["group"], own.at("group"))
-        hosts += read_import(imports, entry, own, most=most)
-    convention = _convention(values["mac"], place.at("mac"))
+    found = Findings()
+    hosts: list[HostRecord] = []
+    with found:
+        hosts = _hosts_said(said_hosts, place)
+    with found:
+        values = read_keys(HostsRecipe, table, place)
+        with found:
+            _check_imported_once(values["imports"], place)
+        for at, entry in enumerate(values["imports"]):
+            with found:
+                own, most = place.at("import", at), MOST_HOSTS - len(hosts)
+                if entry.group is not None:
+                    check_group(entry.group, values["group"], own.at("group"))
+                hosts += read_import(imports, entry, own, most=most)
+        convention = _convention(values["mac"], place.at("mac"))
+        rules = _rules(values["rule"], convention, place)
+    found.raise_any()
     return Fleet(
         place=place,
         convention=convention,
-        rules=_rules(values["rule"], convention, place),
+        rules=rules,
         groups=values["group"],
         hosts=tuple(hosts),
     )
@@ -115,11 +123,14 @@ def _hosts_said(table: object, place: Place) -> list[HostRecord]:
     if len(table) > MOST_HOSTS:
         at.fail("too many hosts", expected=f"at most {MOST_HOSTS}", hint="divide the inventory")
     hosts = []
+    found = Findings()
     for name, inner in table.items():
         own = at.at(name)
-        if not HOST_NAME.accepts(name):
-            HOST_NAME.read(name, own)
-        hosts.append(HostRecord(name, read_given(HostEntry, inner, own), own))
+        with found:
+            if not HOST_NAME.accepts(name):
+                HOST_NAME.read(name, own)
+            hosts.append(HostRecord(name, read_given(HostEntry, inner, own), own))
+    found.raise_any()
     return hosts
 
 

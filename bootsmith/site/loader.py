@@ -7,12 +7,13 @@ artifact or the inside of an overlay, so every command works with none of them t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from bootsmith.errors import RecipeError
-from bootsmith.site.inventory_files import RECIPE
+from bootsmith.site.findings import Findings, Unjudged
+from bootsmith.site.inventory_files import IMPORTS, RECIPE
 from bootsmith.site.models import (
     COMPRESSION_LEVELS,
     HOSTNAME,
@@ -38,6 +39,7 @@ from bootsmith.site.scenarios import SCENARIOS
 from bootsmith.site.schema import Model, Place, check_reference, read_keys
 from bootsmith.site.toml_file import read_toml
 
+_SITE = "recipes/site.toml"
 _FEATURE_SUFFIXES = (".modules", ".files")
 _PATCH_SUFFIXES = (".toml",)
 _OWNERS_SUFFIX = ".owners"
@@ -51,92 +53,179 @@ class _Recipe(NamedTuple):
     values: dict[str, Any]
 
 
+class _Recipes(NamedTuple):
+    """All recipes of one kind."""
+
+    read: dict[str, _Recipe]
+    """By name, sorted."""
+    broken: frozenset[str]
+    """Names of those that could not be read; what they say is not known."""
+
+
+class _Known(NamedTuple):
+    """What a check may refer to: the releases, or the overlays."""
+
+    good: dict[str, Any]
+    broken: frozenset[str]
+
+    def check(self, name: str, place: Place, *, problem: str, add: str) -> None:
+        """RecipeError at `place` unless there is a `name`; Unjudged if there is a bad one."""
+        check_reference(name, {*self.good, *self.broken}, place, problem=problem, add=add)
+        if name in self.broken:
+            raise Unjudged
+
+
 def load_site(root: Path) -> Site:
-    """The site below `root`. Raises RecipeError for the first thing that is wrong."""
+    """The site below `root`. Raises RecipeError for all that is wrong with its recipes.
+
+    What follows from a mistake elsewhere is not said, nor what can be judged only without it.
+    """
     root = Path(os.path.abspath(root))
-    settings = _read_recipe(root, "recipes/site.toml", SiteSettings)
+    found = Findings()
+    settings: _Recipe | None = None
+    with found:
+        settings = _read_recipe(root, _SITE, SiteSettings)
+    if not os.path.exists(root / _SITE):
+        found.raise_any()  # no site at all; that all else is missing as well helps nobody
+    kinds: dict[str, _Recipes] = {}
+    for directory, (model, may_be_missing) in _DIRECTORIES.items():
+        kinds[directory] = _Recipes({}, frozenset())
+        if may_be_missing and not os.path.isdir(root / "recipes" / directory):
+            continue
+        with found:
+            kinds[directory] = _read_directory(root, directory, model, found)
     feature_directories = (root / "recipes/features.d",)
     # A site that has no patches need not have the directory.
     patch_directories = tuple(path for path in (root / "recipes/patches",) if path.is_dir())
-    release_recipes = _read_directory(root, "releases", Release)
-    template_recipes = _read_directory(root, "templates", Template)
-    has_images = os.path.isdir(root / "recipes/images")  # a site without them needs none
-    image_recipes = _read_directory(root, "images", Image) if has_images else {}
-    has_installers = os.path.isdir(root / "recipes/installers")
-    installer_recipes = _read_directory(root, "installers", Installer) if has_installers else {}
-
     features = _names_in(feature_directories, _FEATURE_SUFFIXES)
     patches = _names_in(patch_directories, _PATCH_SUFFIXES) | {"auto"}
-    releases = {
-        name: _checked_release(recipe, features, patches)
-        for name, recipe in release_recipes.items()
+
+    releases = _checked(
+        kinds["releases"], lambda recipe: _checked_release(recipe, features, patches), found
+    )
+    defaults = _defaults(settings, releases, found)
+    overlays = _find_overlays(root, found)
+    images = _checked(
+        kinds["images"], lambda recipe: _checked_image(recipe, defaults, releases, overlays), found
+    )
+    templates = _checked(
+        kinds["templates"],
+        lambda recipe: _checked_template(recipe, defaults, releases, overlays),
+        found,
+    )
+    installers = {
+        name: Installer(**recipe.values) for name, recipe in kinds["installers"].read.items()
     }
-    _check_machine(settings, releases)
-    overlays = _find_overlays(root)
-    images = {
-        name: _checked_image(recipe, settings, releases, overlays)
-        for name, recipe in image_recipes.items()
-    }
-    templates = {
-        name: _checked_template(recipe, settings, releases, overlays)
-        for name, recipe in template_recipes.items()
-    }
-    _check_scenarios(settings, templates, images, releases)
-    installers = {name: Installer(**recipe.values) for name, recipe in installer_recipes.items()}
-    check_installers(_places(installer_recipes), installers, templates)
-    _check_netboot(root, settings, template_recipes, templates, installers, releases)
-    check_publish(settings.place.at("publish"), settings.values["publish"])
+    with found:
+        check_installers(_places(kinds["installers"]), installers, templates.good)
+    if settings is not None:
+        with found:
+            check_publish(settings.place.at("publish"), settings.values["publish"])
+        with found:
+            _check_network(root, settings)
+    if settings is None or found:
+        with found:
+            _look_at_hosts(root, settings)
+        found.raise_any()
+    assert settings is not None, "that it cannot be read has been raised"
+    with found:
+        _check_scenarios(settings, templates.good, images.good, releases.good)
+    with found:
+        _check_roles(settings, _places(kinds["templates"]), templates, installers, releases)
+    found.raise_any()
+    read = [settings, *(recipe for kind in kinds.values() for recipe in kind.read.values())]
     return Site(
         root=root,
         installers=installers,
-        releases=releases,
-        templates=templates,
-        images=images,
-        overlays=overlays,
+        releases=releases.good,
+        templates=templates.good,
+        images=images.good,
+        overlays=overlays.good,
         feature_directories=feature_directories,
         patch_directories=patch_directories,
-        recipe_files=tuple(
-            recipe.place.file
-            for recipe in (
-                settings,
-                *release_recipes.values(),
-                *template_recipes.values(),
-                *image_recipes.values(),
-                *installer_recipes.values(),
-            )
-        ),
+        recipe_files=tuple(recipe.place.file for recipe in read),
         **{name: value for name, value in settings.values.items() if name != "schema"},
     )
 
 
-def _read_directory(root: Path, directory: str, model: type[Model]) -> dict[str, _Recipe]:
-    """All recipes of one kind by name, sorted; two of one name are an error."""
-    found: dict[str, _Recipe] = {}
+_DIRECTORIES: Mapping[str, tuple[type[Model], bool]] = {
+    "releases": (Release, False),
+    "templates": (Template, False),
+    "images": (Image, True),
+    "installers": (Installer, True),
+}
+"""Recipes by kind: what they say, and whether a site may have none."""
+
+
+def _read_directory(root: Path, directory: str, model: type[Model], found: Findings) -> _Recipes:
+    """All recipes of one kind; two of one name are an error."""
+    recipes: dict[str, _Recipe] = {}
+    broken: set[str] = set()
     shown = f"recipes/{directory}"
     for entry in _listed(root / shown):
         if not entry.endswith(".toml") or entry.startswith("."):
             continue
-        recipe = _read_recipe(root, f"{shown}/{entry}", model)
-        name = recipe.values["name"] = recipe.values["name"] or _stem_name(entry, recipe.place)
-        if name in found:
-            recipe.place.at("name").fail(
-                f"two {directory} are called {name}",
-                got=f"the other one in {found[name].place.shown}",
-                hint='give one of them another name with: name = "..."',
-            )
-        found[name] = recipe
-    if not found:
+        stem = entry.removesuffix(".toml")
+        broken.add(stem)
+        with found:
+            recipe = _read_recipe(root, f"{shown}/{entry}", model)
+            name = recipe.values["name"] = recipe.values["name"] or _good_stem(stem, recipe.place)
+            if name in recipes:
+                recipe.place.at("name").fail(
+                    f"two {directory} are called {name}",
+                    got=f"the other one in {recipes[name].place.shown}",
+                    hint='give one of them another name with: name = "..."',
+                )
+            recipes[name] = recipe
+            broken.remove(stem)
+    if not recipes and not broken:
         raise RecipeError(
             shown,
             "holds no recipe",
             expected="one or more files NAME.toml",
             hint="add one; docs/recipes.md describes its keys",
         )
-    return dict(sorted(found.items()))
+    return _Recipes(dict(sorted(recipes.items())), frozenset(broken))
 
 
-def _stem_name(entry: str, place: Place) -> str:
-    stem = entry.removesuffix(".toml")
+def _checked(recipes: _Recipes, checked: Callable[[_Recipe], Any], found: Findings) -> _Known:
+    """Each recipe held against the others."""
+    good: dict[str, Any] = {}
+    for name, recipe in recipes.read.items():
+        with found:
+            good[name] = checked(recipe)
+    return _Known(good, recipes.broken | (recipes.read.keys() - good.keys()))
+
+
+def _defaults(settings: _Recipe | None, releases: _Known, found: Findings) -> Mapping[str, Any]:
+    """What templates and images inherit of the site, without what is wrong there."""
+    if settings is None:
+        return {}
+    with found:
+        _check_machine(settings, releases)
+        return settings.values
+    return {"smoke": settings.values["smoke"]}
+
+
+def _inherited(defaults: Mapping[str, Any], name: str) -> Any:
+    if name not in defaults:
+        raise Unjudged
+    return defaults[name]
+
+
+def _look_at_hosts(root: Path, settings: _Recipe | None) -> None:
+    """RecipeError for what is wrong with the inventory alone, since others are wrong anyway.
+
+    No other run that reads the recipes opens it: hosts may be many.
+    """
+    from bootsmith.site.inventory_read import read_fleet
+
+    says_none = settings is not None and settings.values["netboot"] is None
+    if not says_none and os.path.isfile(root / RECIPE):
+        read_fleet(root / RECIPE, root / IMPORTS)
+
+
+def _good_stem(stem: str, place: Place) -> str:
     if not NAME.accepts(stem):
         place.fail(
             "the file's name does not make a good name",
@@ -156,11 +245,17 @@ def _read_recipe(root: Path, shown: str, model: type[Model]) -> _Recipe:
 
 def _checked_release(recipe: _Recipe, features: Iterable[str], patches: Iterable[str]) -> Release:
     place, values = recipe
-    _check_source(place, values)
-    _check_pxerd(place.at("pxerd"), values["pxerd"], features, patches)
+    found = Findings()
+    with found:
+        _check_source(place, values)
+    with found:
+        _check_pxerd(place.at("pxerd"), values["pxerd"], features, patches)
     for table in ("pxerd", "modloop"):
-        _check_flavors(place.at(table, "flavor"), values[table].flavor, values["flavors"])
-    _check_verification(place.at("modloop"), values["modloop"], patches)
+        with found:
+            _check_flavors(place.at(table, "flavor"), values[table].flavor, values["flavors"])
+    with found:
+        _check_verification(place.at("modloop"), values["modloop"], patches)
+    found.raise_any()
     return Release(**values)
 
 
@@ -208,24 +303,29 @@ def _check_pxerd(
     lists = [(pxerd.features, place.at("features"))]
     for name, own in pxerd.flavor.items():
         lists.append((own.features, place.at("flavor", name).at("features")))
+    found = Findings()
     for asked, at in lists:
         for index, feature in enumerate(asked):
-            check_reference(
-                feature,
-                features,
-                at.at(index),
-                problem="there is no such feature",
-                add=f"add recipes/features.d/{feature}.modules or .files",
-            )
+            with found:
+                check_reference(
+                    feature,
+                    features,
+                    at.at(index),
+                    problem="there is no such feature",
+                    add=f"add recipes/features.d/{feature}.modules or .files",
+                )
     for index, patch in enumerate(pxerd.patches):
-        check_reference(
-            patch,
-            patches,
-            place.at("patches", index),
-            problem="there is no such patch",
-            add=f"add recipes/patches/{patch}.toml",
-        )
-    _check_level(place, pxerd.compression, pxerd.level)
+        with found:
+            check_reference(
+                patch,
+                patches,
+                place.at("patches", index),
+                problem="there is no such patch",
+                add=f"add recipes/patches/{patch}.toml",
+            )
+    with found:
+        _check_level(place, pxerd.compression, pxerd.level)
+    found.raise_any()
 
 
 def _check_level(place: Place, compression: str, level: int | None) -> None:
@@ -296,19 +396,18 @@ def _check_verification(place: Place, modloop: ModloopSettings, patches: Iterabl
         )
 
 
-def _check_machine(recipe: _Recipe, releases: Mapping[str, Release]) -> None:
+def _check_machine(recipe: _Recipe, releases: _Known) -> None:
     """The release and the flavor of `recipe` exist."""
     release, flavor = recipe.values["release"], recipe.values["flavor"]
-    check_reference(
+    releases.check(
         release,
-        releases,
         recipe.place.at("release"),
         problem="there is no such release",
         add=f"add recipes/releases/{release}.toml",
     )
     check_reference(
         flavor,
-        releases[release].flavors,
+        releases.good[release].flavors,
         recipe.place.at("flavor"),
         problem=f"release {release} has no such flavor",
         add=f"add it to the flavors of {release}",
@@ -316,13 +415,26 @@ def _check_machine(recipe: _Recipe, releases: Mapping[str, Release]) -> None:
 
 
 def _checked_image(
-    recipe: _Recipe,
-    settings: _Recipe,
-    releases: Mapping[str, Release],
-    overlays: Mapping[str, Overlay],
+    recipe: _Recipe, defaults: Mapping[str, Any], releases: _Known, overlays: _Known
 ) -> Image:
     place, values = recipe
-    _check_role(place, values, settings, releases, overlays, what="image")
+    found = Findings()
+    with found:
+        _check_role(recipe, defaults, releases, overlays, what="image")
+    with found:
+        _check_image_source(place, values)
+    with found:
+        _check_level(place, values["compression"], values["level"])
+    with found:
+        values["memory_mebibytes"] = (
+            values["memory_mebibytes"] or _inherited(defaults, "smoke").memory_mebibytes
+        )
+    found.raise_any()
+    values["hostname"] = values["hostname"] or values["name"]
+    return Image(**values)
+
+
+def _check_image_source(place: Place, values: Mapping[str, Any]) -> None:
     sources = [name for name in ("directory", "tarball", "packages") if values[name]]
     if len(sources) != 1:
         place.fail(
@@ -333,55 +445,47 @@ def _checked_image(
         place.at("disk_owners").fail(
             f"is of no use with {sources[0]}, which says owners itself", hint="remove it"
         )
-    _check_level(place, values["compression"], values["level"])
-    values["hostname"] = values["hostname"] or values["name"]
-    values["memory_mebibytes"] = (
-        values["memory_mebibytes"] or settings.values["smoke"].memory_mebibytes
-    )
-    return Image(**values)
 
 
 def _check_role(
-    place: Place,
-    values: dict[str, Any],
-    settings: _Recipe,
-    releases: Mapping[str, Release],
-    overlays: Mapping[str, Overlay],
-    *,
-    what: str,
+    recipe: _Recipe, defaults: Mapping[str, Any], releases: _Known, overlays: _Known, *, what: str
 ) -> None:
     """What templates and images have in common; release, flavor and overlays are filled in."""
+    place, values = recipe
+    found = Findings()
     for name in ("release", "flavor"):
-        values[name] = values[name] or settings.values[name]
-    _check_machine(_Recipe(place, values), releases)
+        with found:
+            values[name] = values[name] or _inherited(defaults, name)
+    if not found:
+        with found:
+            _check_machine(recipe, releases)
     for index, overlay in enumerate(values["overlays"]):
-        check_reference(
-            overlay,
-            overlays,
-            place.at("overlays", index),
-            problem="there is no such overlay",
-            add=f"add the directory overlays/{overlay}",
-        )
-    values["overlays"] = tuple([overlays[name] for name in values["overlays"]])
+        with found:
+            overlays.check(
+                overlay,
+                place.at("overlays", index),
+                problem="there is no such overlay",
+                add=f"add the directory overlays/{overlay}",
+            )
     if not values["hostname"] and not HOSTNAME.accepts(values["name"]):
-        place.at("hostname").fail(
-            f"missing key, since the {what}'s name is not a host name",
-            expected=HOSTNAME.expected,
-            got=values["name"],
-            hint='add: hostname = "..."',
-        )
+        with found:
+            place.at("hostname").fail(
+                f"missing key, since the {what}'s name is not a host name",
+                expected=HOSTNAME.expected,
+                got=values["name"],
+                hint='add: hostname = "..."',
+            )
+    found.raise_any()
+    values["overlays"] = tuple([overlays.good[name] for name in values["overlays"]])
 
 
 def _checked_template(
-    recipe: _Recipe,
-    settings: _Recipe,
-    releases: Mapping[str, Release],
-    overlays: Mapping[str, Overlay],
+    recipe: _Recipe, defaults: Mapping[str, Any], releases: _Known, overlays: _Known
 ) -> Template:
     place, values = recipe
-    _check_role(place, values, settings, releases, overlays, what="template")
+    _check_role(recipe, defaults, releases, overlays, what="template")
     values["hostname"] = values["hostname"] or values["name"]
-    _check_stock_initramfs(place, values, releases[values["release"]])
+    _check_stock_initramfs(place, values, releases.good[values["release"]])
     return Template(**values)
 
 
@@ -439,37 +543,46 @@ def _check_scenarios(
             )
 
 
-def _places(recipes: Mapping[str, _Recipe]) -> dict[str, Place]:
-    return {name: recipe.place for name, recipe in recipes.items()}
+def _places(recipes: _Recipes) -> dict[str, Place]:
+    return {name: recipe.place for name, recipe in recipes.read.items()}
 
 
-def _check_netboot(
-    root: Path,
-    settings: _Recipe,
-    template_recipes: Mapping[str, _Recipe],
-    templates: Mapping[str, Template],
-    installers: Mapping[str, Installer],
-    releases: Mapping[str, Release],
-) -> None:
-    """What is said about booting from the network can be done, and there is an inventory."""
+def _check_network(root: Path, settings: _Recipe) -> None:
+    """The network can be as it is said, and there is an inventory."""
     netboot = settings.values["netboot"]
-    places = _places(template_recipes)
     if netboot is None:
-        check_no_netboot(places, templates)
+        return
+    found = Findings()
+    with found:
+        check_network(settings.place.at("netboot"), netboot)
+    with found:
+        if not os.path.isfile(root / RECIPE):
+            raise RecipeError(
+                RECIPE,
+                "is missing",
+                expected="the inventory, since recipes/site.toml has a table [netboot]",
+                hint="make it; an empty file is an inventory without hosts (docs/inventory.md)",
+            )
+    found.raise_any()
+
+
+def _check_roles(
+    settings: _Recipe,
+    places: Mapping[str, Place],
+    templates: _Known,
+    installers: Mapping[str, Installer],
+    releases: _Known,
+) -> None:
+    """What is said about booting from the network can be done."""
+    netboot = settings.values["netboot"]
+    if netboot is None:
+        check_no_netboot(places, templates.good)
         return
     place = settings.place.at("netboot")
-    check_network(place, netboot)
-    check_roles(place, netboot, places, templates, installers, releases)
-    if not os.path.isfile(root / RECIPE):
-        raise RecipeError(
-            RECIPE,
-            "is missing",
-            expected="the inventory, since recipes/site.toml has a table [netboot]",
-            hint="make it; an empty file is an inventory without hosts (docs/inventory.md)",
-        )
+    check_roles(place, netboot, places, templates.good, installers, releases.good)
 
 
-def _find_overlays(root: Path) -> dict[str, Overlay]:
+def _find_overlays(root: Path, found: Findings) -> _Known:
     """Directories below overlays/, each with its ownership file if there is one."""
     directory = root / "overlays"
     names = _listed(directory)
@@ -488,13 +601,15 @@ def _find_overlays(root: Path) -> dict[str, Overlay]:
     for ownership in sorted(owners):
         name = ownership.removesuffix(_OWNERS_SUFFIX)
         if name not in overlays:
-            raise RecipeError(
-                f"overlays/{ownership}",
-                "an ownership file without its overlay",
-                expected=f"a directory overlays/{name}",
-                hint="rename or remove the one that is left over",
+            found.add(
+                RecipeError(
+                    f"overlays/{ownership}",
+                    "an ownership file without its overlay",
+                    expected=f"a directory overlays/{name}",
+                    hint="rename or remove the one that is left over",
+                )
             )
-    return overlays
+    return _Known(overlays, frozenset())
 
 
 def _names_in(directories: Iterable[Path], suffixes: tuple[str, ...]) -> set[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bootsmith.formats.ipv4 import Subnet, format_ipv4, parse_ipv4, parse_subnet
+from bootsmith.site.findings import Findings
 from bootsmith.site.models import (
     NOTHING,
     Installer,
@@ -100,16 +101,21 @@ def check_installers(
 
     `install` names an installer or a template, so no name means two things.
     """
+    found = Findings()
     for name, place in places.items():
-        _check_words(place.at("options"), installers[name].options)
-        _check_file_names(place.at("files"), installers[name].files)
+        with found:
+            _check_words(place.at("options"), installers[name].options)
+        with found:
+            _check_file_names(place.at("files"), installers[name].files)
         if name == NOTHING or name in templates:
-            place.at("name").fail(
-                f'no installer can be called "{name}"',
-                expected="another name",
-                got="the word for no installer" if name == NOTHING else "a template called so",
-                hint='give it another name with: name = "..."',
-            )
+            with found:
+                place.at("name").fail(
+                    f'no installer can be called "{name}"',
+                    expected="another name",
+                    got="the word for no installer" if name == NOTHING else "a template called so",
+                    hint='give it another name with: name = "..."',
+                )
+    found.raise_any()
 
 
 def _check_words(place: Place, options: Sequence[str]) -> None:
@@ -157,21 +163,27 @@ def check_roles(
     releases: Mapping[str, Release],
 ) -> None:
     """What the site and each template say about booting can be done; RecipeError if not."""
-    check_reference(
-        settings.template,
-        templates,
-        place.at("template"),
-        problem="there is no such template",
-        add=f"add recipes/templates/{settings.template}.toml",
-    )
-    check_install(place.at("install"), settings.install, templates, installers)
+    found = Findings()
+    with found:
+        check_reference(
+            settings.template,
+            templates,
+            place.at("template"),
+            problem="there is no such template",
+            add=f"add recipes/templates/{settings.template}.toml",
+        )
+    with found:
+        check_install(place.at("install"), settings.install, templates, installers)
     for name, template in templates.items():
         own = template_places[name].at("netboot")
-        check_install(own.at("install"), template.netboot.install, templates, installers)
+        with found:
+            check_install(own.at("install"), template.netboot.install, templates, installers)
         said_here = template.netboot.media is not None
         if (template.netboot.media or settings.media) == NFS:
             at = (own if said_here else place).at("media")
-            check_nfs(at, template, releases[template.release])
+            with found:
+                check_nfs(at, template, releases[template.release])
+    found.raise_any()
 
 
 def check_install(
@@ -212,39 +224,50 @@ def check_no_netboot(
     template_places: Mapping[str, Place], templates: Mapping[str, Template]
 ) -> None:
     """Templates of a site without `[netboot]` say nothing about it; RecipeError if one does."""
+    found = Findings()
     for name, template in templates.items():
-        if template.netboot != TemplateNetboot():
-            template_places[name].at("netboot").fail(
-                "is of no use: recipes/site.toml has no table [netboot]",
-                hint="add [netboot] to recipes/site.toml, or remove it here",
-            )
+        with found:
+            if template.netboot != TemplateNetboot():
+                template_places[name].at("netboot").fail(
+                    "is of no use: recipes/site.toml has no table [netboot]",
+                    hint="add [netboot] to recipes/site.toml, or remove it here",
+                )
+    found.raise_any()
 
 
 def check_publish(place: Place, targets: Mapping[str, PublishTarget]) -> None:
     """Every target of `[publish]` (at `place`) is one place; RecipeError if not."""
     seen: dict[str, str] = {}
+    found = Findings()
     for name, target in targets.items():
-        if (target.directory is None) == (target.ssh is None):
-            said = "says neither directory nor ssh"
-            place.at(name).fail(
-                said if target.directory is None else "says both directory and ssh",
-                expected='exactly one of directory = "/..." and ssh = "user@host:/..."',
-            )
-        for key in ("port", "identity", "known_hosts"):
-            if target.directory is not None and getattr(target, key) is not None:
-                place.at(name).at(key).fail(
-                    "is of no use: this target is a directory on this machine",
-                    hint="remove it, or deliver to another machine with ssh",
-                )
+        with found:
+            _check_target(place.at(name), target)
         where = str(target.directory or target.ssh)
-        if where in seen:
-            place.at(name).fail(
-                "delivers to the same place as another target",
-                expected="a place for each",
-                got=f"{where}, also of {seen[where]}",
-                hint="remove one of the two",
-            )
+        with found:
+            if where in seen:
+                place.at(name).fail(
+                    "delivers to the same place as another target",
+                    expected="a place for each",
+                    got=f"{where}, also of {seen[where]}",
+                    hint="remove one of the two",
+                )
         seen[where] = name
+    found.raise_any()
+
+
+def _check_target(place: Place, target: PublishTarget) -> None:
+    if (target.directory is None) == (target.ssh is None):
+        said = "says neither directory nor ssh"
+        place.fail(
+            said if target.directory is None else "says both directory and ssh",
+            expected='exactly one of directory = "/..." and ssh = "user@host:/..."',
+        )
+    for key in ("port", "identity", "known_hosts"):
+        if target.directory is not None and getattr(target, key) is not None:
+            place.at(key).fail(
+                "is of no use: this target is a directory on this machine",
+                hint="remove it, or deliver to another machine with ssh",
+            )
 
 
 def inventory_arguments(site: Site) -> dict[str, Any]:

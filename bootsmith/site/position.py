@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-_LARGE_BYTES = 1 << 16
+_LARGE_BYTES = 1 << 12
 """From here on a text is not parsed over and over if a part of it will do."""
 
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, dataclass_transform
 
 from bootsmith.errors import RecipeError
+from bootsmith.site.findings import raise_all
 
 _REQUIRED: Any = object()
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -265,9 +266,8 @@ class ListOf(Check):
             wrong_type(place, f"a list of {self.of}", value)
         if not value and not self._may_be_empty:
             place.fail("empty list", expected=self.expected)
-        members = tuple(
-            [self._item.read(member, place.at(index)) for index, member in enumerate(value)]
-        )
+        item = self._item
+        members = tuple(_read_each(enumerate(value), lambda at, one: item.read(one, place.at(at))))
         seen: dict[str, str] = {}
         for index, member in enumerate(members):
             same = self._sameness(member)
@@ -296,11 +296,10 @@ class TableOf(Check):
         if type(value) is not dict:
             wrong_type(place, "a table", value)
         _refuse_unknown(value, self.names, place)
-        return {
-            name: self.item.read(value[name], place.at(name))
-            for name in self.names
-            if name in value
-        }
+        given = [(name, value[name]) for name in self.names if name in value]
+        read = self.item.read
+        values = _read_each(given, lambda name, one: read(one, place.at(name)))
+        return {name: one for (name, _), one in zip(given, values, strict=True)}
 
 
 class Table(Check):
@@ -331,11 +330,7 @@ class TablesOf(Check):
         """The models by name, in the order of the recipe."""
         if type(value) is not dict:
             wrong_type(place, self.expected, value)
-        table = Table(self.model)
-        return {
-            self.name.read(name, place.at(name)): table.read(inner, place.at(name))
-            for name, inner in value.items()
-        }
+        return _read_named(value, self.name, Table(self.model), place)
 
 
 class ListOfTables(Check):
@@ -353,8 +348,8 @@ class ListOfTables(Check):
             wrong_type(place, self.expected, value)
         if len(value) > self._most:
             place.fail("too many", expected=f"at most {self._most}", got=len(value))
-        table = Table(self.model)
-        return tuple([table.read(inner, place.at(at)) for at, inner in enumerate(value)])
+        item = Table(self.model)
+        return tuple(_read_each(enumerate(value), lambda at, one: item.read(one, place.at(at))))
 
 
 class NamedValues(Check):
@@ -372,10 +367,7 @@ class NamedValues(Check):
             wrong_type(place, self.expected, value)
         if len(value) > self._most:
             place.fail("too many", expected=f"at most {self._most}", got=len(value))
-        return {
-            self.name.read(name, place.at(name)): self.item.read(inner, place.at(name))
-            for name, inner in value.items()
-        }
+        return _read_named(value, self.name, self.item, place)
 
 
 class Key:
@@ -482,23 +474,40 @@ class Model:
 
 
 def read_keys(model: type[Model], table: Mapping[str, object], place: Place) -> dict[str, Any]:
-    """The checked values of every key of `model`, by field name, defaults filled in."""
+    """The checked values of every key of `model`, by field name, defaults filled in.
+
+    Whatever is wrong is raised together.
+    """
     declared = model._keys  # noqa: SLF001 -- one subject, one module
-    if not table.keys() <= {one.name for one in declared.values()}:
-        _refuse_unknown(table, [one.name for one in declared.values()], place)
+    errors: list[RecipeError] = []
+    names = [one.name for one in declared.values()]
+    misspelt: set[str | None] = set()
+    if not table.keys() <= set(names):
+        errors += _unknown_keys(table, names, place)
+        # A required key that is misspelt is not missing as well.
+        misspelt = {nearest(name, names) for name in table if name not in names}
     values = {}
     for field, one in declared.items():
-        if one.name in table:
-            values[field] = one.check.read(table[one.name], place.at(one.name))
-        elif one.is_required:
-            place.at(one.name).fail(
-                "missing key",
-                expected=one.check.expected,
-                hint=f"add: {one.name} = {one.example}" if one.example else None,
-            )
-        else:
-            values[field] = one.default
+        try:
+            if one.name in table:
+                values[field] = one.check.read(table[one.name], place.at(one.name))
+            elif not one.is_required:
+                values[field] = one.default
+            elif one.name not in misspelt:
+                _missing(one, place)
+        except RecipeError as error:
+            errors.append(error)
+    if errors:
+        raise_all(errors)
     return values
+
+
+def _missing(one: Key, place: Place) -> NoReturn:
+    place.at(one.name).fail(
+        "missing key",
+        expected=one.check.expected,
+        hint=f"add: {one.name} = {one.example}" if one.example else None,
+    )
 
 
 def read_given(model: type[Model], table: object, place: Place) -> dict[str, Any]:
@@ -506,15 +515,42 @@ def read_given(model: type[Model], table: object, place: Place) -> dict[str, Any
     if type(table) is not dict:
         wrong_type(place, "a table", table)
     declared = {one.name: (field, one) for field, one in model._keys.items()}  # noqa: SLF001
-    if not table.keys() <= declared.keys():
-        _refuse_unknown(table, declared, place)
-    for name, (_, one) in declared.items():
-        if one.is_required and name not in table:
-            read_keys(model, table, place)
-    return {
-        declared[name][0]: declared[name][1].check.read(value, place.at(name))
-        for name, value in table.items()
-    }
+    needed = [name for name, (_, one) in declared.items() if one.is_required]
+    try:
+        if table.keys() <= declared.keys() and all(name in table for name in needed):
+            return {
+                declared[name][0]: declared[name][1].check.read(value, place.at(name))
+                for name, value in table.items()
+            }
+    except RecipeError:
+        pass  # there may be more
+    read_keys(model, table, place)
+    raise AssertionError("what is wrong with one key is wrong with the table")
+
+
+def _read_each(parts: Iterable[tuple[Any, Any]], read: Callable[[Any, Any], Any]) -> list[Any]:
+    """What `read` makes of each part, or the errors of all of them."""
+    values: list[Any] = []
+    errors: list[RecipeError] = []
+    for where, part in parts:
+        try:
+            values.append(read(where, part))
+        except RecipeError as error:
+            errors.append(error)
+    if errors:
+        raise_all(errors)
+    return values
+
+
+def _read_named(
+    table: Mapping[str, object], name: Text, item: Check, place: Place
+) -> dict[str, Any]:
+    """The values of `table`, whose names are of the recipe's own."""
+
+    def read(word: str, value: object) -> tuple[str, Any]:
+        return name.read(word, place.at(word)), item.read(value, place.at(word))
+
+    return dict(_read_each(table.items(), read))
 
 
 def check_reference(
@@ -553,11 +589,17 @@ def normal_path(path: str) -> str:
 
 
 def _refuse_unknown(table: Iterable[str], known: Iterable[str], place: Place) -> None:
-    names = list(known)
+    raise_all(_unknown_keys(table, list(known), place))
+
+
+def _unknown_keys(
+    table: Iterable[str], names: Sequence[str], place: Place
+) -> Iterator[RecipeError]:
     for name in table:
         if name not in names:
             near = nearest(name, names)
-            place.at(name).fail(
+            yield RecipeError(
+                place.at(name).subject,
                 "unknown key",
                 expected=near or _one_of(names),
                 hint=(
