@@ -43,7 +43,7 @@ build:
 
 test:
 	@$(SETUP) test
-	@$(PYTHON) -m pytest -n auto $(PYTEST)
+	@$(PYTHON) -m pytest -n auto --dist worksteal $(PYTEST)
 
 docs:
 	@$(SETUP) build

@@ -17,3 +17,8 @@ settings.load_profile("bootsmith")
 def checkout() -> Path:
     """The root of this checkout."""
     return Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Boots first: they take minutes, and the rest fills whatever processor is left."""
+    items.sort(key=lambda item: item.get_closest_marker("boot") is None)
