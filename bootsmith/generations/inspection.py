@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bootsmith.errors import BootsmithError, PublishError
 from bootsmith.files.store import Store
@@ -15,7 +16,8 @@ from bootsmith.generations.gate import FACTS_PATH, problems_of
 from bootsmith.generations.history import standing_id
 from bootsmith.generations.links import examine_links
 from bootsmith.generations.problem import Problem
-from bootsmith.generations.repair import Repair, give_up
+from bootsmith.generations.remake import Remake
+from bootsmith.generations.repair import Repair, give_up, remove_by_hand
 from bootsmith.generations.verify import examine_contents, examine_surroundings
 
 
@@ -30,6 +32,11 @@ class _Findings:
     unfit: list[BootsmithError] = field(default_factory=list)
     """Why machines would not boot with files that are as they should be."""
 
+    @property
+    def foreign(self) -> list[Path]:
+        """What lies in a generation and is not of it: only a person knows whether to keep it."""
+        return [problem.path for problem in self.surroundings if problem.mode is None]
+
 
 def verify_generations(
     *,
@@ -41,19 +48,22 @@ def verify_generations(
     repair: bool,
     say: Say,
     progress: Progress,
+    netboot: Mapping[str, Any] | None = None,
 ) -> None:
     """Read every byte of these generations (none named: current and candidate) and their links.
 
     Where all is as it was built, also what the gate asks of it: `doit promote` would refuse it.
-    With `everything`, of every generation and of every object of the store. PublishError if
-    anything is wrong and was not mended.
+    With `everything`, of every generation and of every object of the store. `netboot` is what
+    `Remake` mends of. PublishError if anything is wrong and was not mended.
     """
     catalogue = read_catalogue(artifacts)
     chosen = _chosen(catalogue, operands, everything=everything)
     digests = Digests(progress)
     findings = _examine(catalogue, chosen, Store(store), digests, everything=everything)
     left = 0
-    mending = Repair(catalogue=catalogue, store=Store(store), build=build)
+    mending = Repair(
+        catalogue=catalogue, store=Store(store), build=build, remake=Remake(netboot=netboot)
+    )
     for line, mended in _lines(catalogue, findings, mending if repair else None):
         say(line)
         left += not mended
@@ -65,9 +75,7 @@ def verify_generations(
         raise PublishError(
             "verify",
             f"{left} {'thing is' if left == 1 else 'things are'} wrong, named above",
-            hint=_next_step(chosen, everything=everything, repaired=repair)
-            if left > len(findings.unfit)
-            else "do what stands below each, then build again: doit build",
+            hint=_next_step(chosen, findings, left, everything=everything, repaired=repair),
         )
 
 
@@ -98,13 +106,28 @@ def _chosen(
     return chosen
 
 
-def _next_step(chosen: Sequence[Generation], *, everything: bool, repaired: bool) -> str:
+def _next_step(
+    chosen: Sequence[Generation],
+    findings: _Findings,
+    left: int,
+    *,
+    everything: bool,
+    repaired: bool,
+) -> str:
     if all(part.manifest is None for part in chosen):
         return "do what stands beside it"
+    if left == len(findings.unfit):
+        return "do what stands below each, then build again: doit build"
     if repaired:
         return "do what stands beside each, then doit verify again"
+    foreign = findings.foreign
+    if left == len(foreign) == 1:
+        return remove_by_hand(foreign[0])
+    if left == len(foreign):
+        return "do what stands below each, then doit verify again"
     words = "--all" if everything else " ".join(part.id for part in chosen)
-    return f"doit verify --repair {words}"
+    rest = ", then remove what it leaves" if foreign else ""
+    return f"doit verify --repair {words}{rest}"
 
 
 # --- looking -------------------------------------------------------------------------------
@@ -174,7 +197,8 @@ def _lines(
     for problem in findings.objects:
         yield _told(problem.line(root), mending.replace_object(problem) if mending else None)
     for problem in findings.surroundings:
-        yield _told(problem.line(root), mending.tidy(problem) if mending else None)
+        advice = None if problem.mode is not None else remove_by_hand(problem.path)
+        yield _told(problem.line(root), mending.tidy(problem) if mending else advice)
     for link in examine_links(catalogue):
         shown = Problem(path=link.path, what=link.what, expected=link.expected, got=link.got)
         yield _told(shown.line(root), mending.mend_link(link) if mending else None)

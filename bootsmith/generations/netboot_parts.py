@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from bootsmith.errors import FormatError, PublishError
+from bootsmith.errors import BootsmithError, FormatError, PublishError
 from bootsmith.files.extents import Extents, copy_extents
 from bootsmith.files.store import Content, Store, clone_file
 from bootsmith.formats.manifest import Artifact
@@ -59,6 +60,31 @@ def gather_netboot(
     return NetbootParts(tree=tree, contents=gathering.contents)
 
 
+def contents_of_indexes(
+    *, indexes: Sequence[Path], media: Mapping[str, Mapping[str, Path]], build: Path
+) -> Mapping[str, Content]:
+    """By digest, what files of a netboot tree can be made of; arguments as of `gather_netboot`.
+
+    What cannot be read is left out: this is for mending, where some of it may be lost.
+    """
+    gathering = _Gathering(media={name: _Medium(**paths) for name, paths in media.items()})
+    found: dict[str, Content] = {}
+    for index in indexes:
+        with suppress(BootsmithError, OSError):
+            for entry in read_netboot_index(index.read_bytes(), subject=index):
+                if entry.link is not None or entry.part is not None or entry.text:
+                    continue
+                with suppress(BootsmithError, OSError):  # its ISO, perhaps
+                    file, content = gathering.new_file(entry, index, build)
+                    found.setdefault(file.sha256, content)
+    return found
+
+
+def index_content(index: bytes) -> Content:
+    """What the object of a tree's index is made of."""
+    return Content(INDEX_PATH, partial(_write, index), _BUILD_AGAIN)
+
+
 def store_tree(parts: NetbootParts, store: Store, digests: Digests, progress: Progress) -> Artifact:
     """Put all content of the tree into the store; its index, in there too, as an artifact.
 
@@ -68,7 +94,7 @@ def store_tree(parts: NetbootParts, store: Store, digests: Digests, progress: Pr
     sha256 = hashlib.sha256(index).hexdigest()
     contents = {
         **parts.contents,
-        sha256: Content(INDEX_PATH, partial(_write, index), _BUILD_AGAIN),
+        sha256: index_content(index),
     }
     places = {digest: store.object_path(digest) for digest in contents}
     progress(f"storing {NETBOOT}", 0, None)
@@ -125,11 +151,12 @@ class _Gathering:
                 raise _names_nothing(index, entry, f"{entry.part}, which this generation lacks")
             self.files[path] = TreeFile(part.sha256, part.size_bytes)
         else:
-            file, content = self._new_file(entry, index, build)
+            file, content = self.new_file(entry, index, build)
             self.files[path] = file
             self.contents.setdefault(file.sha256, content)
 
-    def _new_file(self, entry: NetbootEntry, index: Path, build: Path) -> tuple[TreeFile, Content]:
+    def new_file(self, entry: NetbootEntry, index: Path, build: Path) -> tuple[TreeFile, Content]:
+        """A file that only the tree has, and what it is made of."""
         if entry.content is not None:
             data = entry.content.encode()
             made = TreeFile(hashlib.sha256(data).hexdigest(), len(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bootsmith.errors import BootsmithError
 from bootsmith.files.atomic import (
     PARTIAL_SUFFIX,
     fsync_directory,
@@ -26,6 +28,7 @@ from bootsmith.generations.catalogue import Catalogue, Generation
 from bootsmith.generations.history import standing_id
 from bootsmith.generations.links import BadLink
 from bootsmith.generations.problem import FILE_MODE, Problem
+from bootsmith.generations.remake import Remake
 
 
 @dataclass(kw_only=True)
@@ -38,6 +41,7 @@ class Repair:
     catalogue: Catalogue
     store: Store
     build: Path
+    remake: Remake
     _mended: set[str] = field(default_factory=set)
     _held: dict[str, list[tuple[Path, str]]] | None = None
 
@@ -59,7 +63,7 @@ class Repair:
             return "mended: written as the index has it"
         artifact = problem.artifact
         assert artifact is not None
-        outcome = self._mend(artifact) or _rebuild(generation, artifact)
+        outcome = self._mend(artifact) or self._make_again(generation, artifact)
         if artifact.path == INDEX_PATH and outcome.startswith("mended"):
             return f"is {outcome}; what it names comes next: doit verify --repair {generation.id}"
         return outcome
@@ -71,12 +75,12 @@ class Repair:
                 problem.path.unlink()
                 return "mended: removed, no generation that was looked at holds it"
             return f"nothing of ours: remove it if it is nothing of yours (rm {problem.path})"
-        return self._mend(problem.artifact) or "mend the generations that hold it first"
+        return self._mend(problem.artifact) or "comes back with the file named above"
 
     def tidy(self, problem: Problem) -> str:
         """Make a published file read-only again; what is not in the manifest stays."""
         if problem.mode is None:
-            return f"left there: remove it if it is nothing of yours (rm -r {problem.path})"
+            return f"left there: {remove_by_hand(problem.path)}"
         os.chmod(problem.path, problem.mode)
         return f"mended: mode {problem.mode:04o}"
 
@@ -98,7 +102,30 @@ class Repair:
         source = next(self._good_copies(artifact), None)
         if source is None:
             return None
-        stored = self.store.add(source, artifact.sha256)
+        self.store.add(source, artifact.sha256)
+        self._hand_out(artifact)
+        return f"mended from {self._shown(source)}"
+
+    def _make_again(self, generation: Generation, artifact: Artifact) -> str:
+        content = self.remake.content_of(artifact, generation.require_manifest())
+        if content is None:
+            return _rebuild(generation, artifact)
+        try:
+            self.store.add_all({artifact.sha256: content})
+        except (BootsmithError, OSError):
+            return (
+                f"no good copy is left: {content.hint}; "
+                f"then doit verify --repair {generation.id} takes it from there"
+            )
+        self._hand_out(artifact)
+        return f"mended: made again from {self._shown(content.subject)}"
+
+    def _shown(self, place: Path | str) -> str:
+        return str(place).removeprefix(f"{self.catalogue.artifacts.parent}/")
+
+    def _hand_out(self, artifact: Artifact) -> None:
+        """Link the good object wherever a generation holds this content."""
+        stored = self.store.object_path(artifact.sha256)
         for directory, path in self._holders(artifact.sha256):
             target = directory / path
             if _no_directory_on_the_way(directory, path) is None and not (
@@ -106,7 +133,6 @@ class Repair:
             ):
                 self._put(target, partial(self.store.link, artifact.sha256))
         self._mended.add(artifact.sha256)
-        return f"mended from {source.relative_to(self.catalogue.artifacts.parent)}"
 
     def _good_copies(self, artifact: Artifact) -> Iterator[Path]:
         """Files whose content has just been read and is right: store, generations, build."""
@@ -187,17 +213,26 @@ def give_up(generation: Generation, catalogue: Catalogue) -> str:
     """What to do with one whose manifest cannot be read: nothing says what its files were."""
     remove = f"remove it ({generation.removal}), then doit verify --all --repair"
     if generation.id == catalogue.current:
-        remove = f"go to another first (doit rollback), then {remove}"
+        # With none to go back to, a build makes one: it takes a damaged one for none.
+        other = "doit rollback" if catalogue.sound else "doit build makes it"
+        remove = f"go to another first ({other}), then {remove}"
     return f"it cannot be mended: {remove}"
+
+
+def remove_by_hand(path: Path) -> str:
+    """What to do about something that is not of the generation it lies in."""
+    return f"remove it if it is nothing of yours (rm -r {shlex.quote(str(path))})"
 
 
 def _rebuild(generation: Generation, artifact: Artifact) -> str:
     manifest = generation.require_manifest()
-    labels = (
-        f"{artifact.kind}:{artifact.name}",
-        f"flavor:{artifact.details.get('set')}",
-        artifact.kind,
-    )
+    # The netboot tree has names for files of other steps; `netboot` makes none of them.
+    same = [one for one in manifest.artifacts if one.sha256 == artifact.sha256]
+    labels = [
+        label
+        for one in (*same, artifact)
+        for label in (f"{one.kind}:{one.name}", f"flavor:{one.details.get('set')}")
+    ]
     step = next((label for label in labels if label in manifest.steps), "build")
     return (
         f"no good copy is left: if doit {step} makes these bytes again, "

@@ -56,7 +56,7 @@ def _assemble(site: Site, layout: Layout) -> Step:
                 release.name: Input(facts_path(layout, release))
                 for release in site.releases.values()
             },
-            "netboot": _netboot(site, layout),
+            "netboot": netboot_sources(site, layout),
             "store": Scratch(layout.artifacts / "store"),
             "generations": Scratch(layout.artifacts / "generations"),
             "candidate": Scratch(layout.artifacts / "candidate"),
@@ -72,7 +72,7 @@ def _assemble(site: Site, layout: Layout) -> Step:
     )
 
 
-def _netboot(site: Site, layout: Layout) -> Mapping[str, Any] | None:
+def netboot_sources(site: Site, layout: Layout) -> Mapping[str, Any] | None:
     """What `gather_netboot` reads; None where nothing boots from the network."""
     if site.netboot is None:
         return None

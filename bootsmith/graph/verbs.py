@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from bootsmith.graph.arming_verbs import plan_arming_verbs
 from bootsmith.graph.inventory_verbs import plan_inventory_verbs
 from bootsmith.graph.layout import Layout
+from bootsmith.graph.plan_generation import netboot_sources
 from bootsmith.graph.publish_verb import plan_publish_verb
-from bootsmith.graph.step import Step
+from bootsmith.graph.step import Step, unwrapped
 from bootsmith.graph.verb import Option, Verb
 from bootsmith.site.models import Site
 
@@ -26,7 +27,7 @@ def plan_verbs(layout: Layout, site: Site | None = None) -> tuple[Verb, ...]:
         _pin(layout),
         _unpin(layout),
         _diff(layout),
-        _verify(layout),
+        _verify(layout, site),
         _prune(layout, site.generation.keep if site else None),
         _key(layout),
         *plan_arming_verbs(site),
@@ -132,7 +133,7 @@ def _diff(layout: Layout) -> Verb:
     )
 
 
-def _verify(layout: Layout) -> Verb:
+def _verify(layout: Layout, site: Site | None) -> Verb:
     return Verb(
         name="verify",
         summary="read every byte of generations and name what is wrong",
@@ -141,6 +142,7 @@ def _verify(layout: Layout) -> Verb:
             "artifacts": layout.artifacts,
             "store": layout.artifacts / "store",
             "build": layout.build,
+            "netboot": unwrapped(netboot_sources(site, layout)) if site else None,
         },
         options=(
             Option(

@@ -11,11 +11,15 @@ import pytest
 from generation_samples import promote
 from mutation_site import Disc, write_site
 
+from bootsmith.builders.medium import build_medium_digests
 from bootsmith.files.digest import sha256_of
+from bootsmith.files.iso9660 import read_iso_tree
 from bootsmith.files.manifest import read_manifest
 from bootsmith.files.store import clone_file
 from bootsmith.formats.netboot_index import NetbootEntry, write_netboot_index
+from bootsmith.formats.release_facts import ReleaseFacts, write_release_facts
 from bootsmith.generations.assemble import assemble_generation
+from bootsmith.tools.run import run_program
 
 PARTS = ("kernel", "pxerd", "modloop")
 
@@ -69,14 +73,15 @@ class Fleet:
             output=self.artifacts / "generations/latest/MANIFEST.json",
             provenance=lambda: self.steps,
             progress=self.progress,
-            netboot=self._netboot(),
+            netboot=self.netboot_sources(),
             today=lambda: date,
             site_root=site_root,
             clock=clock,
         )
         return os.readlink(self.artifacts / "generations/latest")
 
-    def _netboot(self):
+    def netboot_sources(self):
+        """What a netboot tree is made of; None where the site has none."""
         if self.entries is None:
             return None
         index = self.build / "netboot/index.jsonl"
@@ -141,6 +146,43 @@ def fleet(tmp_path, monkeypatch):
     monkeypatch.setattr("bootsmith.generations.assemble._KERNEL_RELEASE_READERS", {})
     monkeypatch.setattr("bootsmith.generations.parts_check.BOOT_KINDS", ())
     return Fleet(tmp_path)
+
+
+@pytest.fixture
+def medium(fleet, tmp_path):
+    """The release `tiny`, whose ISO is known file by file."""
+    iso = tmp_path / "tiny.iso"
+    disc = tmp_path / "disc"
+    (disc / "apks/x86_64").mkdir(parents=True)
+    (disc / "apks/.boot_repository").touch()
+    (disc / "apks/x86_64/busybox-1.36.1-r29.apk").write_bytes(b"apk" * 999)
+    run_program(["xorriso", "-as", "mkisofs", "-quiet", "-o", iso, "-lJR", disc])
+    with open(iso, "rb", buffering=0) as source:
+        files = read_iso_tree(source, subject=iso).files
+    facts = ReleaseFacts(
+        release="3.20.3",
+        profile="standard",
+        arch="x86_64",
+        generation="G4",
+        is_standin=False,
+        volume_id="x",
+        iso_size_bytes=iso.stat().st_size,
+        iso_sha256=sha256_of(iso),
+        flavors={},
+        files=files,
+    )
+    (tmp_path / "facts.json").write_bytes(write_release_facts(facts))
+    paths = {"iso": iso, "facts": tmp_path / "facts.json", "digests": tmp_path / "digests.json"}
+    build_medium_digests(
+        iso=iso, facts=paths["facts"], output=paths["digests"], progress=fleet.progress
+    )
+    fleet.media = {"tiny": paths}
+    fleet.entries = [
+        NetbootEntry(path=f"{way}/tiny/{name}", iso="tiny", from_path=name)
+        for way in ("http", "nfs")
+        for name in ("apks/x86_64/busybox-1.36.1-r29.apk", "apks/.boot_repository")
+    ]
+    return fleet
 
 
 @pytest.fixture(scope="session")

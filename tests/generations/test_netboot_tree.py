@@ -10,22 +10,17 @@ import shutil
 
 import pytest
 
-from bootsmith.builders.medium import build_medium_digests
 from bootsmith.errors import FormatError, PublishError
-from bootsmith.files.digest import sha256_of
-from bootsmith.files.iso9660 import read_iso_tree
 from bootsmith.files.manifest import read_manifest
 from bootsmith.formats.inventory import Host, Inventory, Role, write_inventory
 from bootsmith.formats.netboot_index import NetbootEntry
 from bootsmith.formats.netboot_tree import read_netboot_tree
-from bootsmith.formats.release_facts import ReleaseFacts, write_release_facts
 from bootsmith.generations.diff import diff_generations
 from bootsmith.generations.inspection import verify_generations
 from bootsmith.generations.listing import list_generations
 from bootsmith.generations.prune import prune_generations
 from bootsmith.generations.rollback import roll_back
 from bootsmith.generations.verify import check_files
-from bootsmith.tools.run import run_program
 
 FIRST, SECOND, THIRD = "2026-11-20.1", "2026-11-20.2", "2026-11-20.3"
 MACS = [f"52-54-01-02-00-{number:02x}" for number in range(5)]
@@ -205,43 +200,6 @@ def test_a_site_without_netboot_has_no_tree_and_may_get_one(fleet):
 # --- files of an ISO ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def medium(fleet, tmp_path):
-    """The release `tiny`, whose ISO is known file by file."""
-    iso = tmp_path / "tiny.iso"
-    disc = tmp_path / "disc"
-    (disc / "apks/x86_64").mkdir(parents=True)
-    (disc / "apks/.boot_repository").touch()
-    (disc / "apks/x86_64/busybox-1.36.1-r29.apk").write_bytes(b"apk" * 999)
-    run_program(["xorriso", "-as", "mkisofs", "-quiet", "-o", iso, "-lJR", disc])
-    with open(iso, "rb", buffering=0) as source:
-        files = read_iso_tree(source, subject=iso).files
-    facts = ReleaseFacts(
-        release="3.20.3",
-        profile="standard",
-        arch="x86_64",
-        generation="G4",
-        is_standin=False,
-        volume_id="x",
-        iso_size_bytes=iso.stat().st_size,
-        iso_sha256=sha256_of(iso),
-        flavors={},
-        files=files,
-    )
-    (tmp_path / "facts.json").write_bytes(write_release_facts(facts))
-    paths = {"iso": iso, "facts": tmp_path / "facts.json", "digests": tmp_path / "digests.json"}
-    build_medium_digests(
-        iso=iso, facts=paths["facts"], output=paths["digests"], progress=fleet.progress
-    )
-    fleet.media = {"tiny": paths}
-    fleet.entries = [
-        NetbootEntry(path=f"{way}/tiny/{name}", iso="tiny", from_path=name)
-        for way in ("http", "nfs")
-        for name in ("apks/x86_64/busybox-1.36.1-r29.apk", "apks/.boot_repository")
-    ]
-    return fleet
-
-
 def test_files_of_an_iso_go_from_it_into_the_store(medium):
     top = tree_of(medium, medium.assemble())
     for way in ("http", "nfs"):
@@ -352,13 +310,13 @@ def test_an_edited_file_that_is_stored_already_does_no_harm(netboot):
 @pytest.mark.parametrize("path", ["tftp/a", "INDEX.jsonl"])
 def test_a_name_of_two_indexes_is_refused(netboot, path, monkeypatch):
     one = netboot.build / "netboot/index.jsonl"
-    joined = type(netboot)._netboot
+    joined = type(netboot).netboot_sources
 
     def twice(fleet):
         made = joined(fleet)
         return {**made, "indexes": (one, one) if path == "tftp/a" else (one,)}
 
-    monkeypatch.setattr(type(netboot), "_netboot", twice)
+    monkeypatch.setattr(type(netboot), "netboot_sources", twice)
     entry = NetbootEntry(path=path, content="x")
     said = refusal(netboot, entry, error=FormatError)
     first = min(netboot.entries, key=lambda entry: entry.path).path
@@ -536,20 +494,17 @@ def test_what_is_not_in_the_index_is_named_and_left(netboot):
     (top / "tftp/more/inside").write_bytes(b"x")
     (top / CFG / "01-aa").write_bytes(b"x")
     (top / "http/stray").symlink_to("/etc")
-    assert verify(netboot) == (
-        [
-            f"{TREE}/http/stray: is not in the index of the netboot tree",
-            f"{TREE}/{CFG}/01-aa: is not in the index of the netboot tree",
-            f"{TREE}/tftp/more: is not in the index of the netboot tree",
-        ],
-        3,
-    )
-    lines, left = verify(netboot, repair=True)
-    assert left == 3
-    assert lines[1].endswith(
-        "\n  left there: remove it if it is nothing of yours "
-        f"(rm -r ROOT/{lines[1].partition(':')[0].replace('generations', 'artifacts/generations')})"
-    )
+    paths = ["http/stray", f"{CFG}/01-aa", "tftp/more"]
+    for repair in (False, True):
+        assert verify(netboot, repair=repair) == (
+            [
+                f"{TREE}/{path}: is not in the index of the netboot tree\n"
+                f"  {'left there: ' if repair else ''}remove it if it is nothing of yours "
+                f"(rm -r ROOT/artifacts/{TREE}/{path})"
+                for path in paths
+            ],
+            3,
+        )
     assert (top / "tftp/more/inside").exists()
 
 

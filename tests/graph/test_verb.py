@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bootsmith.errors import PublishError
+from bootsmith.graph.layout import Layout
 from bootsmith.graph.verb import Option, Verb
+from bootsmith.graph.verbs import plan_verbs
+from bootsmith.site.loader import load_site
 
 VERB = Verb(
     name="keep",
@@ -77,3 +82,15 @@ def test_usage():
         "examples:\n"
         "  doit keep a"
     )
+
+
+def test_what_a_tree_is_mended_of_is_known_where_the_recipes_are():
+    root = Path(__file__).resolve().parents[2]
+    layout = Layout(root)
+    (verify,) = (verb for verb in plan_verbs(layout, load_site(root)) if verb.name == "verify")
+    sources = verify.arguments["netboot"]
+    assert layout.of("netconf", "index.jsonl") in sources["indexes"]
+    assert sources["media"]["standin"]["digests"] == layout.of("medium", "standin", "digests.json")
+    assert sources["build"] == layout.build
+    (verify,) = (verb for verb in plan_verbs(layout) if verb.name == "verify")
+    assert verify.arguments["netboot"] is None
