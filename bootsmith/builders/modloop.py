@@ -39,7 +39,7 @@ from bootsmith.formats.kernel_modules import (
     plain_module_path,
     read_module_catalog,
 )
-from bootsmith.formats.kmod_index import write_binary_indexes
+from bootsmith.formats.kmod_index import extend_binary_index, write_binary_indexes
 from bootsmith.formats.modloop import check_kernel_reads, modloop_kernel_release
 from bootsmith.formats.module_choice import ModuleChoice, choose_modules
 from bootsmith.formats.module_facts import ModuleFacts, read_module_facts
@@ -332,17 +332,17 @@ class _Changes:
 
     def choose(self, keep: Sequence[str], drop: Sequence[str]) -> None:
         """Take out what `keep` and `drop` say, with the firmware that nothing kept wants."""
+        if not (keep or drop):
+            self._look_for_firmware({path: one.facts for path, one in self._added.items()})
+            return
         # Aliases are many, and only what is kept is looked up by them.
         others = (*INDEX_TEXTS, *BUILD_TEXTS) if keep else ("modules.softdep",)
         catalog = self._read_catalog(*others)
-        firmware = FirmwareTree(
-            self._stock_firmware | {name: one.target for name, one in self._firmware.items()}
-        )
         builtin = self._texts.get("modules.builtin", b"").decode("utf-8", "surrogateescape")
         choice = choose_modules(
             catalog,
             builtin=builtin.split(),
-            firmware=firmware,
+            firmware=self._firmware_tree,
             keep=keep,
             drop=drop,
             added=self._added,
@@ -354,29 +354,38 @@ class _Changes:
         self._gone |= {f"{self._directory}/{path}" for path in going}
         if going:
             self._texts = filter_indexes(self._texts, {path: path for path in choice.modules})
-        self._choose_firmware(choice, firmware, is_chosen=bool(keep))
+        self._choose_firmware(choice, is_chosen=bool(keep))
 
-    def _choose_firmware(
-        self, choice: ModuleChoice, firmware: FirmwareTree, *, is_chosen: bool
-    ) -> None:
+    @cached_property
+    def _firmware_tree(self) -> FirmwareTree:
+        return FirmwareTree(
+            self._stock_firmware | {name: one.target for name, one in self._firmware.items()}
+        )
+
+    def _choose_firmware(self, choice: ModuleChoice, *, is_chosen: bool) -> None:
         facts = {path: one.facts for path, one in self._added.items()}
         if is_chosen:
             facts |= self._facts_of_stock(
                 [path for path in choice.modules if path not in self._added]
             )
-        wanted: set[str] = set()
-        for path, module in facts.items():
-            for name in module.values("firmware"):
-                answer = firmware.answering(name)
-                wanted |= answer
-                if not answer:
-                    self._account.firmware_absent[name] = path
+        wanted = self._look_for_firmware(facts)
         going = set(choice.firmware_dropped)
         if is_chosen:
             going |= set(self._stock_firmware) - wanted - choice.firmware_kept
         going -= self._firmware.keys()
         self._account.firmware_dropped = sorted(going)
         self._gone |= {f"{_FIRMWARE}/{name}" for name in going}
+
+    def _look_for_firmware(self, facts: Mapping[str, ModuleFacts]) -> set[str]:
+        """Names that answer what modules ask for; what nothing answers is told."""
+        found: set[str] = set()
+        for path, module in facts.items():
+            for name in module.values("firmware"):
+                answer = self._firmware_tree.answering(name)
+                found |= answer
+                if not answer:
+                    self._account.firmware_absent[name] = path
+        return found
 
     # The result
 
@@ -395,7 +404,7 @@ class _Changes:
             name: text for name, text in self._texts.items() if text != self._stock_texts[name]
         }
         if changed:
-            changed |= write_binary_indexes(self._texts, self._outdated_binaries(changed))
+            changed |= self._binaries(self._outdated_binaries(changed))
         for name, text in changed.items():
             edits[f"{self._directory}/{name}"] = NewFile(content=text)
         self._account.firmware_added = sorted(self._firmware)
@@ -406,11 +415,8 @@ class _Changes:
 
         Each gives a module's number in modules.dep; those stay if all new ones came behind.
         """
-        before, now = (
-            [line.partition(b":")[0] for line in texts["modules.dep"].splitlines()]
-            for texts in (self._stock_texts, self._texts)
-        )
-        if now[: len(before)] != before:
+        before, now = (texts["modules.dep"] for texts in (self._stock_texts, self._texts))
+        if not now.startswith(before) and not _paths_in(now).startswith(_paths_in(before)):
             return list(_BINARY_INDEXES)
         return [
             name
@@ -418,6 +424,18 @@ class _Changes:
             if name.removesuffix(".bin") in changed
             or not self._image.exists(f"{self._directory}/{name}")
         ]
+
+    def _binaries(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Binary indexes for the texts, each the stock's with more in it where that will do."""
+        there = [name for name in names if self._image.exists(f"{self._directory}/{name}")]
+        contents = self._image.read_many(f"{self._directory}/{name}" for name in there)
+        extended = {
+            name: index
+            for name, content in zip(there, contents, strict=True)
+            if (index := extend_binary_index(name, content, self._stock_texts, self._texts))
+        }
+        rest = [name for name in names if name not in extended]
+        return extended | (write_binary_indexes(self._texts, rest) if rest else {})
 
     def _topmost_gone(self) -> set[str]:
         """Paths to remove: a directory that would be left empty goes as one."""
@@ -448,6 +466,11 @@ class _Changes:
             },
             "notes": account.notes,
         }
+
+
+def _paths_in(dependencies: bytes) -> bytes:
+    """The lines of modules.dep without what stands behind their colons."""
+    return b"".join(line.partition(b":")[0] + b"\n" for line in dependencies.splitlines())
 
 
 def _plain(path: str, content: bytes, subject: str) -> bytes:

@@ -13,7 +13,7 @@ their parent, the root last.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from struct import Struct
 from struct import error as struct_error
@@ -212,28 +212,165 @@ def _collect(data: bytes, position: int, key: bytes, items: list[Item], path: se
     at = position & _POSITION
     if at in path:
         raise ValueError("a node is its own child")
+    prefix, children, values = _read_node(data, position)
+    key += prefix
+    for value in values:
+        (priority,) = _NUMBER.unpack_from(value)
+        text = value[_NUMBER.size : -1]
+        items.append((key.decode("ascii"), text.decode("ascii"), priority))
+    for letter, child in children.items():
+        _collect(data, child, key + bytes((letter,)), items, path | {at})
+
+
+_Node = tuple[bytes, dict[int, int], list[bytes]]
+"""Prefix, positions of the children by letter, and packed values of one node."""
+
+
+def _read_node(data: bytes, position: int) -> _Node:
+    at = position & _POSITION
+    prefix, values = b"", []
+    children = {}
     if position & _PREFIX:
         end = data.index(b"\0", at)
-        key += data[at:end]
+        prefix = data[at:end]
         at = end + 1
-    children = []
     if position & _CHILDREN:
         first, last = data[at], data[at + 1]
         table = Struct(f">{last - first + 1}I")
-        children = list(enumerate(table.unpack_from(data, at + 2), first))
+        found = table.unpack_from(data, at + 2)
+        children = {letter: child for letter, child in enumerate(found, first) if child}
         at += 2 + table.size
     if position & _VALUES:
         (count,) = _NUMBER.unpack_from(data, at)
-        at += 4
+        at += _NUMBER.size
         for _ in range(count):
-            (priority,) = _NUMBER.unpack_from(data, at)
-            end = data.index(b"\0", at + 4)
-            items.append((key.decode("ascii"), data[at + 4 : end].decode("ascii"), priority))
-            at = end + 1
-    for letter, child in children:
-        if child:
-            deeper = path | {position & _POSITION}
-            _collect(data, child, key + bytes((letter,)), items, deeper)
+            end = data.index(b"\0", at + _NUMBER.size) + 1
+            values.append(data[at:end])
+            at = end
+    return prefix, children, values
+
+
+# More in an index that is there: what is there stays where it is, since nodes say where their
+# children lie, and those between the root and something new are written again behind it, as
+# in any persistent tree. Nothing leads to the old ones then; they are a few hundred bytes.
+
+
+def extend_binary_index(
+    name: str, index: bytes, before: Mapping[str, bytes], after: Mapping[str, bytes]
+) -> bytes | None:
+    """`index`, which stands beside the texts `before`, for the texts `after`.
+
+    It says what that of write_binary_indexes says, in other bytes. None where that has to be
+    asked: the texts have not only become longer, or `index` is none for us.
+    """
+    text_name = _TEXT_OF[name]
+    more = {one: _further(before.get(one, b""), after.get(one, b"")) for one in _GROWING}
+    dependencies, text = more["modules.dep"], more.get(text_name)
+    if dependencies is None or text is None:
+        return None
+    first = before["modules.dep"].count(b"\n")
+    lines = _lines(dependencies)
+    module_names = [module_name(line.partition(":")[0]) for line in lines]
+    packed_names = _packed_names(module_names, first)
+    if name == "modules.dep.bin":
+        pairs = [
+            (_encoded(module), _packed_value(_encoded(line), number))
+            for number, (module, line) in enumerate(zip(module_names, lines, strict=True), first)
+        ]
+    else:
+        pairs = []
+        for key, module in _aliases(text, normalize=name == "modules.alias.bin"):
+            if module not in packed_names:
+                return None
+            pairs.append((key, packed_names[module]))
+    for key, value in pairs:
+        _check_ascii(key, value, text_name)
+    try:
+        return _Extender(index, pairs).extended()
+    except (struct_error, IndexError, ValueError):
+        return None
+
+
+_GROWING = ("modules.dep", "modules.alias", "modules.symbols")
+
+
+def _further(before: bytes, after: bytes) -> bytes | None:
+    """What `after` has behind `before`; None if it is not that with more lines."""
+    is_whole = not before or before.endswith(b"\n")
+    if not is_whole or b"\n\n" in before or not after.startswith(before):
+        return None
+    return after[len(before) :]
+
+
+class _Extender:
+    """Writes nodes behind those of an index."""
+
+    def __init__(self, index: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        magic, version, self._root = _HEADER.unpack_from(index)
+        if (magic, version) != (_MAGIC, _VERSION):
+            raise ValueError("no index of our version")
+        self._index = index
+        self._new: dict[bytes, list[bytes]] = {}
+        for key, value in pairs:
+            self._new.setdefault(key, []).insert(0, value)
+        self._keys = sorted(self._new)
+        self._parts: list[bytes] = []
+        self._at = len(index)
+
+    def extended(self) -> bytes:
+        """The whole file."""
+        root = self._root
+        if self._keys:
+            root = self._merge(_read_node(self._index, root), 0, len(self._keys), 0)
+        head = _HEADER.pack(_MAGIC, _VERSION, root)
+        return b"".join((head, self._index[_HEADER.size :], *self._parts))
+
+    def _merge(self, node: _Node | None, first: int, end: int, start: int) -> int:
+        """Write `node`, if there is one, with the keys from `first` to before `end`.
+
+        All of its keys are equal up to `start`, where its prefix begins.
+        """
+        keys = self._keys
+        one, other = keys[first], keys[end - 1]
+        prefix, children, values = node or (one[start:], {}, [])
+        whole = one[:start] + prefix
+        depth = min(_common_length(whole, key, start) for key in (one, other))
+        split = None
+        if node and depth < len(whole):
+            split = whole[depth]
+            node = whole[depth + 1 :], children, values
+            children, values = {}, []
+        if len(one) == depth:
+            values = sorted(self._new[one] + values, key=_priority_bytes)
+            first += 1
+        changed = {}
+        while first < end:
+            letter = keys[first][depth]
+            behind = bisect_left(keys, one[:depth] + bytes((letter + 1,)), first, end)
+            child = node if letter == split else None
+            if letter in children:
+                child = _read_node(self._index, children[letter])
+            changed[letter] = self._merge(child, first, behind, depth + 1)
+            first = behind
+        if node and split is not None and split not in changed:
+            changed[split] = self._put(*node)
+        return self._put(whole[start:depth], children | changed, values)
+
+    def _put(self, prefix: bytes, children: Mapping[int, int], values: Sequence[bytes]) -> int:
+        node, flags = b"", 0
+        if prefix:
+            node = prefix + b"\0"
+            flags |= _PREFIX
+        if children:
+            node += _child_table(sorted(children.items()))
+            flags |= _CHILDREN
+        if values:
+            node += _NUMBER.pack(len(values)) + b"".join(values)
+            flags |= _VALUES
+        position = self._at | flags
+        self._parts.append(node)
+        self._at += len(node)
+        return position
 
 
 def write_binary_indexes(
@@ -270,6 +407,14 @@ def write_binary_indexes(
         ),
     }
     return {name: makers[name](_TEXT_OF[name]) for name in names}
+
+
+def _packed_names(module_names: Iterable[str], first: int) -> dict[bytes, bytes]:
+    """What an alias leads to, by the name of a module; the first one's priority is `first`."""
+    return {
+        name: _packed_value(name, number)
+        for number, name in enumerate(map(_encoded, module_names), first)
+    }
 
 
 def _alias_tables(

@@ -26,6 +26,7 @@ _NAME_WORDS = {
     "modules.weakdep": 1,
     "modules.devname": 0,
 }
+_GROWING = ("modules.dep", "modules.order", *_NAME_WORDS)
 
 
 def add_modules(
@@ -43,12 +44,15 @@ def add_modules(
     """
     names = {module_name(path) for path in added}
     gone = {path for name in names if (path := catalog.path_by_name.get(name))}
+    owners = _owners(texts.get("modules.symbols", b""))
+    needs = _Needs(catalog, added, subject)
+    if not gone and _is_behind_all(added, texts):
+        needs.set_direct(added, _owners_after(owners, added, names), owners)
+        return _appended(texts, added, needs)
     stay = [path for path in catalog.dependencies if path not in gone]
     order = _order([*stay, *sorted(added)], texts.get("modules.order", b""))
     users = [path for path in stay if not gone.isdisjoint(catalog.dependencies[path])]
     facts = {**facts_of(users), **added}
-    owners = _owners(texts.get("modules.symbols", b""))
-    needs = _Needs(catalog, order, subject)
     needs.set_direct(facts, _owners_after(owners, added, names), owners)
     lines = {name: _grouped(text, _NAME_WORDS[name]) for name, text in texts.items()
              if name in _NAME_WORDS}  # fmt: skip
@@ -60,14 +64,39 @@ def add_modules(
             if more and text_name in lines:
                 lines[text_name][module_name(path)] = more
     result = dict(texts)
-    result["modules.dep"] = _join(
-        f"{path}: {' '.join(needed)}".rstrip() for path, needed in needs.all().items()
-    )
+    result["modules.dep"] = _join(needs.line(path) for path in order)
     for name, groups in lines.items():
         result[name] = _join(_ungrouped(name, groups, [module_name(path) for path in order]))
     if "modules.order" in texts:
         result["modules.order"] = _ordered(texts["modules.order"], added)
     return result
+
+
+def _is_behind_all(added: Iterable[str], texts: Mapping[str, bytes]) -> bool:
+    """Whether depmod has these modules behind all others, so that lines only come behind lines.
+
+    Those in modules.order come first, and the texts are in that order already.
+    """
+    order = b"\n" + texts.get("modules.order", b"")
+    is_listed = (b"\n%b\n" % _encoded(plain_module_path(path)) in order for path in added)
+    are_whole = all(
+        text.endswith(b"\n") for name, text in texts.items() if text and name in _GROWING
+    )
+    return are_whole and not any(is_listed)
+
+
+def _appended(
+    texts: Mapping[str, bytes], added: Mapping[str, ModuleFacts], needs: _Needs
+) -> dict[str, bytes]:
+    more: dict[str, list[str]] = {"modules.dep": [], "modules.order": []}
+    for path in sorted(added):
+        more["modules.dep"].append(needs.line(path))
+        more["modules.order"].append(plain_module_path(path))
+        for name, lines in _lines_of(module_name(path), added[path]).items():
+            more.setdefault(name, []).extend(lines)
+    if more["modules.devname"] and not texts.get("modules.devname"):
+        more["modules.devname"].insert(0, _DEVNAME_HEADING)
+    return {name: text + _join(more.get(name, ())) for name, text in texts.items()}
 
 
 def _order(paths: Iterable[str], order_text: bytes) -> list[str]:
@@ -79,10 +108,9 @@ def _order(paths: Iterable[str], order_text: bytes) -> list[str]:
 class _Needs:
     """Who needs whom: lines of the old text, and new ones for modules that are opened."""
 
-    def __init__(self, catalog: ModuleCatalog, order: Sequence[str], subject: str) -> None:
+    def __init__(self, catalog: ModuleCatalog, added: Iterable[str], subject: str) -> None:
         self._known = catalog.dependencies
-        self._order = order
-        self._path_by_name = {module_name(path): path for path in order}
+        self._path_by_name = {**catalog.path_by_name, **{module_name(path): path for path in added}}
         self._direct: dict[str, list[str]] = {}
         self._closures: dict[str, tuple[str, ...]] = {}
         self._subject = subject
@@ -107,9 +135,9 @@ class _Needs:
             needed.pop(module_name(path), None)
             self._direct[path] = [self._path_by_name[name] for name in needed]
 
-    def all(self) -> dict[str, tuple[str, ...]]:
-        """Every module and all it needs, in depmod's order of lines."""
-        return {path: self._closure(path, ()) for path in self._order}
+    def line(self, path: str) -> str:
+        """That of a module in modules.dep."""
+        return f"{path}: {' '.join(self._closure(path, ()))}".rstrip()
 
     def _closure(self, path: str, above: tuple[str, ...]) -> tuple[str, ...]:
         if path not in self._direct:
@@ -208,9 +236,13 @@ def _ordered(text: bytes, added: Iterable[str]) -> bytes:
     return _join([*lines, *(path for path in plain if path not in there)])
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _lines(text: bytes) -> list[str]:
     return [line for line in text.decode("utf-8", "surrogateescape").split("\n") if line]
 
 
 def _join(lines: Iterable[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    return _encoded("".join(f"{line}\n" for line in lines))

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -224,6 +225,38 @@ def test_a_module_that_is_added_is_found_with_all_that_it_needs(stock, build, tm
         "dropped": [],
     }
     assert report["firmware"]["absent"] == {"gadget/absent.bin": "extra/usb-gadget.ko"}
+
+
+def test_what_the_indexes_had_stays_in_front_of_what_comes(stock, build, tmp_path):
+    """So those of their blocks that did not change are not packed again."""
+    build(put(tmp_path / "usb-gadget.ko"))
+    for name in ("dep", "alias", "symbols"):
+        before, after = (read(image, f"modules.{name}") for image in (stock, tmp_path / "out"))
+        assert after.startswith(before)
+        assert after != before
+        before, after = (read(image, f"modules.{name}.bin") for image in (stock, tmp_path / "out"))
+        assert after[12:].startswith(before[12:])  # the header tells where the root is
+        assert after != before
+
+
+def test_an_index_that_is_none_is_written_anew(tree, build, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tree, damaged, symlinks=True)
+    (damaged / DIRECTORY / "modules.alias.bin").write_bytes(b"torn")
+    (damaged / DIRECTORY / "modules.symbols.bin").unlink()
+    source = write_modloop(damaged, tmp_path / "damaged.img")
+    build(put(tmp_path / "usb-gadget.ko"), source=source)
+    check_with_kmod(tmp_path / "out", tmp_path)
+
+
+def test_a_module_that_the_order_names_comes_where_it_says(tree, build, tmp_path):
+    ordered = tmp_path / "ordered"
+    shutil.copytree(tree, ordered, symlinks=True)
+    order = ordered / DIRECTORY / "modules.order"
+    order.write_bytes(b"extra/usb-gadget.ko\n" + order.read_bytes())
+    build(put(tmp_path / "usb-gadget.ko"), source=write_modloop(ordered, tmp_path / "ordered.img"))
+    assert read(tmp_path / "out", "modules.dep").startswith(b"extra/usb-gadget.ko:")
+    check_with_kmod(tmp_path / "out", tmp_path)
 
 
 def test_modules_that_need_each_other_come_together(build, tmp_path):

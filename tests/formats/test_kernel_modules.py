@@ -20,7 +20,12 @@ from bootsmith.formats.kernel_modules import (
     plain_module_path,
     read_module_catalog,
 )
-from bootsmith.formats.kmod_index import read_index, write_binary_indexes, write_index
+from bootsmith.formats.kmod_index import (
+    extend_binary_index,
+    read_index,
+    write_binary_indexes,
+    write_index,
+)
 from bootsmith.tools.run import run_program
 
 BINARIES = tuple(
@@ -87,6 +92,66 @@ def test_a_damaged_index_is_an_error_or_read(noise, position):
         read_index(bytes(data))
     except FormatError:
         pass
+
+
+LETTERS = st.text(st.sampled_from("ab[-]*"), min_size=1, max_size=6)
+NAMES = ("modules.dep.bin", "modules.alias.bin", "modules.symbols.bin")
+
+
+def texts_of(modules):
+    """Texts of (path, aliases, symbols), with a comment as depmod leaves it."""
+    texts = {"modules.dep": b"", "modules.alias": b"# Aliases\n", "modules.symbols": b""}
+    for path, aliases, symbols in modules:
+        name = module_name(path).encode()
+        texts["modules.dep"] += path.encode() + b":\n"
+        for alias in aliases:
+            texts["modules.alias"] += b"alias %b %b\n" % (alias.encode(), name)
+        for symbol in symbols:
+            texts["modules.symbols"] += b"alias symbol:%b %b\n" % (symbol.encode(), name)
+    return texts
+
+
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"\A[ab]{1,5}\.ko\Z"), st.lists(LETTERS), st.lists(LETTERS)),
+        unique_by=lambda module: module[0],
+    ),
+    st.integers(0, 10),
+)
+def test_an_index_that_is_extended_says_what_one_written_anew_says(modules, count):
+    before, after = texts_of(modules[:count]), texts_of(modules)
+    there, anew = write_binary_indexes(before), write_binary_indexes(after)
+    for name in NAMES:
+        extended = extend_binary_index(name, there[name], before, after)
+        assert extended is not None
+        assert read_index(extended) == read_index(anew[name])
+        assert extended[12:].startswith(there[name][12:])
+
+
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_a_damaged_index_is_extended_or_refused(noise, position):
+    before = texts_of([("abba.ko", ["a-b"], ["s"]), ("bab.ko", ["aa", "ab"], [])])
+    after = texts_of([*[("abba.ko", ["a-b"], ["s"]), ("bab.ko", ["aa", "ab"], [])],
+                      ("ab.ko", ["a-c", "aa"], ["t"])])  # fmt: skip
+    for name, index in write_binary_indexes(before, NAMES).items():
+        damaged = bytearray(index)
+        damaged[position : position + len(noise)] = noise
+        extended = extend_binary_index(name, bytes(damaged), before, after)
+        assert extended is None or len(extended) > len(damaged)
+
+
+@pytest.mark.parametrize("changed", [
+    {"modules.dep": b"c.ko:\na.ko:\nb.ko:\n"},
+    {"modules.dep": b"a.ko:\n"},
+    {"modules.alias": b"alias other a\nalias x a\n"},
+    {"modules.dep": b"a.ko:\nb.ko:\n", "modules.alias": b"alias x a\nalias y a\n"},
+])  # fmt: skip
+def test_only_lines_at_the_end_extend_an_index(changed):
+    before = {"modules.dep": b"a.ko:\nb.ko:\n", "modules.alias": b"alias x a\n"}
+    index = write_binary_indexes(before, ["modules.alias.bin"])["modules.alias.bin"]
+    assert extend_binary_index("modules.alias.bin", index, before, before | changed) is None
+    newer = index[:4] + b"\0\3\0\0" + index[8:]
+    assert extend_binary_index("modules.alias.bin", newer, before, before) is None
 
 
 def test_indexes_hold_ascii_only():
