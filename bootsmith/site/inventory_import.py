@@ -6,37 +6,28 @@ A cell is read as the key of a host is: by the same checks, with the file and th
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from bootsmith.errors import RecipeError
-from bootsmith.formats.mac import parse_mac
 from bootsmith.site.findings import Findings
 from bootsmith.site.inventory_files import IMPORTS
 from bootsmith.site.inventory_models import (
-    HOST_COLUMNS,
     HOST_NAME,
     IGNORE,
-    VALUE,
     VALUE_COLUMN,
-    HostEntry,
     ImportEntry,
-    is_column_meaning,
     name_from,
 )
-from bootsmith.site.schema import Check, ListOf, Place, Text, check_reference, nearest, shown_value
+from bootsmith.site.inventory_titles import CHECKS, DELIMITERS, Column, cells_of, read_titles
+from bootsmith.site.schema import Place, nearest, shown_value
 
 _MOST_BYTES = 64 << 20
 _MOST_LINE_CHARACTERS = 8192
 _COMMENT = "#"
-_CHECKS: dict[str, Check] = {
-    **{one.name: one.check for one in HostEntry.declared_keys()},
-    "name": HOST_NAME,
-}
 
 
 class HostRecord(NamedTuple):
@@ -208,7 +199,7 @@ def _machine(line: str, at: Place) -> dict[str, Any]:
             hint="write each machine in a line: aa:bb:cc:dd:ee:ff 10.20.255.1",
         )
     keys = ("mac", "management")
-    return {key: _CHECKS[key].read(word, at.at(key)) for key, word in zip(keys, words, strict=True)}
+    return {key: CHECKS[key].read(word, at.at(key)) for key, word in zip(keys, words, strict=True)}
 
 
 def _pattern_expected() -> str:
@@ -218,43 +209,20 @@ def _pattern_expected() -> str:
 # --- CSV ---------------------------------------------------------------------------------
 
 
-class _Column:
-    """One column: its title, and how its cells are read."""
-
-    def __init__(self, title: str, key: str) -> None:
-        self.title = title
-        self.key = key
-        """Of HOST_COLUMNS, `values.NAME` or `ignore`."""
-        self.check = VALUE if key.startswith(VALUE_COLUMN) else _CHECKS.get(key, VALUE)
-        self._known: dict[str, Any] = {}
-        self.accepted: Callable[[str], Any] = self._known.get
-        """The value of a cell if it is surely a good one; None to have it read."""
-        if key == "mac":
-            self.accepted = parse_mac
-        elif isinstance(self.check, Text):
-            accepts = self.check.accepts
-            self.accepted = lambda text: text if accepts(text) else None
-
-    def read(self, text: str, place: Place) -> Any:
-        """The value of a cell, or RecipeError. Few words stand in many rows: each once."""
-        words = text.split() if isinstance(self.check, ListOf) else text
-        self._known[text] = self.check.read(words, place)
-        return self._known[text]
-
-
 def _rows(lines: _Lines, entry: ImportEntry, place: Place, table: Place, found: Findings) -> _Said:
-    delimiter = "\t" if entry.delimiter == "tab" else entry.delimiter
+    delimiter = DELIMITERS[entry.delimiter]
     number, first = next(lines, (1, ""))
     at = _line_place(table, number)
     if not first:
         at.fail("is empty", expected="a line of titles", hint="write titles first: name,mac")
-    columns = _columns(_cells(first, delimiter, at), entry, place, at)
+    following = (line for _, line in lines)
+    columns = read_titles(first, entry, place, at, following=following)
     wanted = [column for column in columns if column.key != IGNORE]
     positions = [at for at, column in enumerate(columns) if column.key != IGNORE]
     for number, line in lines:
         try:
             cells = (
-                _cells(line, delimiter, _line_place(table, number))
+                cells_of(line, delimiter, _line_place(table, number))
                 if '"' in line
                 else line.split(delimiter)
             )
@@ -274,7 +242,7 @@ def _rows(lines: _Lines, entry: ImportEntry, place: Place, table: Place, found: 
 
 
 def _row(
-    cells: Sequence[str], columns: Sequence[_Column], table: Place, number: int
+    cells: Sequence[str], columns: Sequence[Column], table: Place, number: int
 ) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for text, column in zip(cells, columns, strict=True):
@@ -291,62 +259,6 @@ def _row(
             said[key] = value
     if "mac" not in said:
         _line_place(table, number).at("mac").fail(
-            "missing", expected=_CHECKS["mac"].expected, hint="say it, or remove the line"
+            "missing", expected=CHECKS["mac"].expected, hint="say it, or remove the line"
         )
     return said
-
-
-def _cells(line: str, delimiter: str, place: Place) -> list[str]:
-    """The cells of one line. A quote that is left open would swallow every host behind it."""
-    try:
-        cells: list[str] = next(csv.reader([line], delimiter=delimiter, strict=True), [])
-    except csv.Error as error:
-        place.fail(
-            f"is no line of a CSV: {error}",
-            hint='write a quote inside quotes twice, and close it on its line: "a ""b"" c"',
-        )
-    return cells
-
-
-def _columns(titles: Sequence[str], entry: ImportEntry, place: Place, at: Place) -> list[_Column]:
-    columns: list[_Column] = []
-    seen: dict[str, str] = {}
-    for title in (text.strip() for text in titles):
-        key = entry.columns.get(title, title.lower() if title.lower() in HOST_COLUMNS else title)
-        if not is_column_meaning(key):
-            _unknown_column(title, at)
-        if key in seen and key != IGNORE:
-            at.fail(
-                f"two columns say the {key}",
-                got=f"{seen[key]} and {title}",
-                hint='remove one, or ignore it: columns = { "TITLE" = "ignore" }',
-            )
-        seen[key] = title
-        columns.append(_Column(title, key))
-    for title in entry.columns:
-        check_reference(
-            title,
-            [column.title for column in columns],
-            place.at("columns", title),
-            problem="the file has no such column",
-            add="remove it",
-        )
-    for key in ("mac",) if entry.name is not None else ("mac", "name"):
-        if key not in seen:
-            at.fail(
-                f"no column says the {key}",
-                expected=", ".join(column.title for column in columns) + f" and {key}",
-                hint="the first line holds the titles of the columns",
-            )
-    return columns
-
-
-def _unknown_column(title: str, at: Place) -> NoReturn:
-    near = nearest(title, HOST_COLUMNS)
-    shown = shown_value(title)
-    at.at(title).fail(
-        "unknown column",
-        expected=near or f"one of {', '.join(HOST_COLUMNS)}, {VALUE_COLUMN}NAME",
-        hint=f"say what it stands for in its [[import]]: "
-        f'columns = {{ {shown} = "{near or IGNORE}" }}',
-    )

@@ -23,7 +23,7 @@ NAME = (
 NO_MAC = 'expected a MAC address like "52:54:00:12:34:56"'
 KEYS = (
     "name, mac, address, management, group, template, boot, install, loader, uefi_loader, media, "
-    "options, overlays, values.NAME"
+    "options, overlays or values.NAME"
 )
 TWICE = f"{NEXT}correct or remove one of the two"
 
@@ -598,7 +598,8 @@ FILES = [
         "x.csv",
         "name\na\n",
         (
-            "recipes/hosts/x.csv:1: no column says the mac; expected name and mac"
+            'recipes/hosts/x.csv:1: no column says the mac; expected name and mac, with "," '
+            'between them, got "name"'
             f"{NEXT}the first line holds the titles of the columns"
         ),
     ),
@@ -607,7 +608,8 @@ FILES = [
         "x.csv",
         "mac\n52:54:00:00:00:01\n",
         (
-            "recipes/hosts/x.csv:1: no column says the name; expected mac and name"
+            'recipes/hosts/x.csv:1: no column says the name; expected mac and name, with "," '
+            'between them, got "mac"'
             f"{NEXT}the first line holds the titles of the columns"
         ),
     ),
@@ -616,9 +618,9 @@ FILES = [
         "x.csv",
         "name,mac,colour\n",
         (
-            f"recipes/hosts/x.csv:1: colour: unknown column; expected one of {KEYS}"
-            f'{NEXT}say what it stands for in its [[import]]: columns = {{ "colour" = '
-            f'"ignore" }}'
+            f'recipes/hosts/x.csv:1: unknown column "colour"; expected {KEYS}, with "," between '
+            f'them, got "name,mac,colour"{NEXT}write in its [[import]] ({HOSTS}:2):\n'
+            '    columns = { "colour" = "ignore" }'
         ),
     ),
     (
@@ -626,9 +628,9 @@ FILES = [
         "x.csv",
         "name,mac,adress\n",
         (
-            "recipes/hosts/x.csv:1: adress: unknown column; expected address"
-            f'{NEXT}say what it stands for in its [[import]]: columns = {{ "adress" = '
-            f'"address" }}'
+            f'recipes/hosts/x.csv:1: unknown column "adress"; expected {KEYS}, with "," between '
+            f'them, got "name,mac,adress"{NEXT}write in its [[import]] ({HOSTS}:2):\n'
+            '    columns = { "adress" = "address" }'
         ),
     ),
     (
@@ -636,8 +638,9 @@ FILES = [
         "x.csv",
         "name,mac,\n",
         (
-            f'recipes/hosts/x.csv:1: "": unknown column; expected one of {KEYS}'
-            f'{NEXT}say what it stands for in its [[import]]: columns = {{ "" = "ignore" }}'
+            "recipes/hosts/x.csv:1: a column has no title that a recipe can name; expected the "
+            'title of a column for each, with "," between them, got "name,mac,"'
+            f"{NEXT}give each column a title there, or remove it"
         ),
     ),
     (
@@ -645,9 +648,9 @@ FILES = [
         "x.csv",
         "name,mac,values.a-b\n",
         (
-            f'recipes/hosts/x.csv:1: "values.a-b": unknown column; expected one of {KEYS}'
-            f'{NEXT}say what it stands for in its [[import]]: columns = {{ "values.a-b" = '
-            f'"ignore" }}'
+            f'recipes/hosts/x.csv:1: unknown column "values.a-b"; expected {KEYS}, with "," '
+            f'between them, got "name,mac,values.a-b"{NEXT}write in its [[import]] ({HOSTS}:2):\n'
+            '    columns = { "values.a-b" = "ignore" }'
         ),
     ),
     (
