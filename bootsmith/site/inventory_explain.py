@@ -167,7 +167,11 @@ class _Explained:
             if self._record is None or key not in self._record.said:
                 return []
             value, place = self._record.said[key], self._record.place(key)
-            return [_Saying(key, value, f"host {self._record.name}", place.subject)]
+            is_own = key != "group" or self._record.group is None
+            level = (
+                f"host {self._record.name}" if is_own else f"import {self._record.table.file.name}"
+            )
+            return [_Saying(key, value, level, place.subject)]
         outer, _, inner = key.partition(".")
         return [
             _Saying(name, value, layer.label, place.subject)

@@ -39,9 +39,13 @@ class HostRecord(NamedTuple):
     """Where hosts.toml says it, or in which file it was imported."""
     line: int | None = None
     """Of an imported file."""
+    group: Place | None = None
+    """Where its group is said, if its `[[import]]` does."""
 
     def place(self, *keys: str | int) -> Place:
         """Where this host, or one of its keys, is said."""
+        if self.group is not None and keys == ("group",):
+            return self.group
         if self.line is None:
             return self.table.at(*keys)
         return _line_place(self.table, self.line).at(*keys)
@@ -65,11 +69,13 @@ def read_import(
             _line_place(table, line).fail(
                 "too many hosts", expected=f"at most {most} here", hint="divide the inventory"
             )
-        if entry.group is not None:
-            said.setdefault("group", entry.group)
+        group = None
+        if entry.group is not None and "group" not in said:
+            said["group"] = entry.group
+            group = place.at("group")
         with found:
             name = said.pop("name", None) or _made_name(entry, said, len(hosts), table, line)
-            hosts.append(HostRecord(name, said, table, line))
+            hosts.append(HostRecord(name, said, table, line, group))
     found.raise_any()
     return hosts
 

@@ -164,10 +164,22 @@ db-1 template
 
 def test_an_imported_host_is_said_with_its_line(fleet):
     lines = explained(fleet, "web-1").splitlines()
-    assert lines[1] == "  mac          02:00:00:00:00:01  host web-1   recipes/hosts/x.csv:3: mac"
-    assert "  boot         disk               host web-1   recipes/hosts/x.csv:3: boot" in lines
+    assert lines[1] == "  mac          02:00:00:00:00:01  host web-1    recipes/hosts/x.csv:3: mac"
+    assert "  boot         disk               host web-1    recipes/hosts/x.csv:3: boot" in lines
     assert (
-        "  options      z                  host web-1   recipes/hosts/x.csv:3: options[1]" in lines
+        "  options      z                  host web-1    recipes/hosts/x.csv:3: options[1]" in lines
+    )
+
+
+def test_a_group_that_the_import_says_is_said_there(fleet):
+    recipe = (fleet.root / "recipes/hosts.toml").read_text()
+    line = recipe[: recipe.index('group = "racks"')].count("\n") + 1
+    said = f"recipes/hosts.toml:{line}: import[0].group"
+    assert f"  group        racks              import x.csv  {said}" in explained(fleet, "web-1")
+    assert explained(fleet, "web-1", "group") == f"web-1 group\n  racks  import x.csv  {said}\n"
+    fleet.write("recipes/hosts/x.csv", "name,mac,group\nweb-1,02-00-00-00-00-01,rack-2\n")
+    assert explained(fleet, "web-1", "group") == (
+        "web-1 group\n  rack-2  host web-1  recipes/hosts/x.csv:2: group\n"
     )
 
 
