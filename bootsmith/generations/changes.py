@@ -27,6 +27,8 @@ from bootsmith.generations.sections import Changes, Section, compare, some
 _MODULE = re.compile(r".*\.ko(\.(gz|xz|zst))?")
 _PACKAGE = re.compile(r"apks/[^/]+/(?P<name>[^/]+)-(?P<version>[^-/]+-r\d+)\.apk")
 _WORLD = "etc/apk/world"
+# Manifests name the files and programs that a step read, not its arguments and its code.
+_OTHER_REASON = "for a value in recipes, for bootsmith's own code, or for what an earlier step made"
 
 
 def sections_between(
@@ -77,9 +79,7 @@ def _steps(before: Generation, after: Generation) -> Iterator[Section]:
     for label in sorted(was.keys() & now.keys()):
         if was[label].get("key") != now[label].get("key"):
             changes = compare(_sources(was[label]), _sources(now[label]))
-            # Its code, its arguments, or what a step before it made.
-            own = {"(no source or program of its own)": ("", "")}
-            yield from some("steps", label, changes or Changes(changed=own))
+            yield from some("steps", label, changes or Changes(changed={_OTHER_REASON: ("", "")}))
 
 
 def _sources(step: Mapping[str, Any]) -> dict[str, str]:

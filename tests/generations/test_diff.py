@@ -217,7 +217,7 @@ def test_steps_and_what_they_read(fleet):
         "  ~ version of x  1 -> 2",
         "",
         "steps of usbkey:virt",
-        "  ~ (no source or program of its own)",
+        "  ~ for a value in recipes, for bootsmith's own code, or for what an earlier step made",
     ]
 
 
