@@ -18,7 +18,7 @@ from bootsmith.files.atomic import PARTIAL_SUFFIX
 from bootsmith.files.manifest import read_manifest
 from bootsmith.files.netboot_tree import tree_of
 from bootsmith.formats.manifest import MANIFEST_NAME, Artifact, Manifest
-from bootsmith.formats.netboot_tree import NetbootTree
+from bootsmith.formats.netboot_tree import NETBOOT, NetbootTree, render_text
 from bootsmith.generations.history import generation_ids, linked_id
 from bootsmith.generations.tree_check import artifact_of
 
@@ -51,6 +51,30 @@ class Generation:
         """Every file that has a digest, of its netboot tree too."""
         yield from self.require_manifest().artifacts
         yield from (artifact_of(path, file) for path, file in self.tree.files.items())
+
+    @property
+    def file_count(self) -> int:
+        """How many files it has, the manifest too; links are none."""
+        tree = self.tree
+        return len(self.require_manifest().artifacts) + len(tree.files) + len(tree.texts) + 1
+
+    @property
+    def own_sizes(self) -> dict[str, int]:
+        """Size by path of what is in no other generation: its manifest and the texts naming it."""
+        top = self.directory
+        sizes = {
+            f"{top}/{NETBOOT}/{path}": len(render_text(text, self.id))
+            for path, text in self.tree.texts.items()
+        }
+        return {**sizes, f"{top}/{MANIFEST_NAME}": os.stat(top / MANIFEST_NAME).st_size}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size of each of its files, by digest or as in `own_sizes`: equal content counts once.
+
+        Their sum is the size of a generation, wherever one is told.
+        """
+        return {**{part.sha256: part.size_bytes for part in self.files}, **self.own_sizes}
 
     def require_manifest(self) -> Manifest:
         """Its manifest; PublishError if it has none that can be read."""

@@ -67,8 +67,10 @@ def verify_generations(
     for line, mended in _lines(catalogue, findings, mending if repair else None):
         say(line)
         left += not mended
+    own_bytes = sum(sum(part.own_sizes.values()) for part in chosen if part.manifest is not None)
     say(
-        f"{', '.join(part.id for part in chosen)}: {human_bytes(digests.read_bytes)} read, "
+        f"{', '.join(part.id for part in chosen)}: "
+        f"{human_bytes(digests.read_bytes + own_bytes)} read, "
         + (f"{left} wrong" if left else "nothing wrong")
     )
     if left:

@@ -28,7 +28,7 @@ _REVISION_DIGITS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One generation as it is shown. Sizes are of content, not of disk blocks."""
+    """One generation as it is shown. Sizes are of content, equal content once, not of blocks."""
 
     id: str
     created_epoch: int | None
@@ -73,14 +73,7 @@ def _rows(
     }
     for generation in catalogue.generations:
         manifest = generation.manifest
-        parts, tree = manifest.artifacts if manifest else (), generation.tree
-        # Equal files are one file on the disk, within a generation as between two.
-        sizes = {part.sha256: part.size_bytes for part in parts}
-        only_served = {
-            sha256: size for sha256, size in tree.content_bytes.items() if sha256 not in sizes
-        }
-        sizes |= only_served
-        size_bytes = sum(part.size_bytes for part in parts) + sum(only_served.values())
+        sizes = generation.sizes if manifest else {}
         marks = [
             word
             for word, name in (("current", catalogue.current), ("candidate", catalogue.candidate))
@@ -92,8 +85,8 @@ def _rows(
         yield Row(
             id=generation.id,
             created_epoch=_created_epoch(generation),
-            files=len(parts) + len(tree.files) + len(tree.texts) if manifest else None,
-            size_bytes=size_bytes if manifest else None,
+            files=generation.file_count if manifest else None,
+            size_bytes=sum(sizes.values()) if manifest else None,
             new_bytes=sum(size for sha256, size in sizes.items() if sha256 not in seen)
             if manifest
             else None,

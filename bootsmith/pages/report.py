@@ -82,7 +82,7 @@ def _rows(catalogue: Catalogue) -> Iterator[dict[str, Any]]:
         yield {
             "id": generation.id,
             "marks": _marks(generation, catalogue),
-            "files": len(manifest.artifacts) if manifest else None,
+            "files": generation.file_count if manifest else None,
             "size": human_bytes(_size_bytes(generation)) if manifest else "",
             "releases": ", ".join(sorted(manifest.releases)) if manifest else "",
             "made": _date(manifest.created_epoch) if manifest else "",
@@ -96,8 +96,7 @@ def _marks(generation: Generation, catalogue: Catalogue) -> str:
 
 
 def _size_bytes(generation: Generation) -> int:
-    manifest = generation.manifest
-    return sum(part.size_bytes for part in manifest.artifacts) if manifest else 0
+    return sum(generation.sizes.values())
 
 
 def _date(epoch: int | None) -> str:

@@ -9,6 +9,7 @@ import pytest
 from bootsmith.errors import PublishError
 from bootsmith.files.digest import sha256_of
 from bootsmith.files.manifest import read_manifest
+from bootsmith.formats.human_bytes import human_bytes
 from bootsmith.generations.inspection import verify_generations
 from bootsmith.generations.verify import check_files
 
@@ -53,9 +54,10 @@ def two(fleet):
 @pytest.mark.parametrize("everything", [False, True])
 def test_nothing_wrong(two, everything):
     assert verify(two, everything=everything) == ([], 0)
-    assert two.said[-1] == (f"{FIRST}, " if everything else "") + (
-        f"{SECOND}: {'15 B' if everything else '14 B'} read, nothing wrong"
-    )
+    ids = (FIRST, SECOND) if everything else (SECOND,)
+    manifests = sum((two.generation(name) / "MANIFEST.json").stat().st_size for name in ids)
+    read = human_bytes((15 if everything else 14) + manifests)
+    assert two.said[-1] == f"{', '.join(ids)}: {read} read, nothing wrong"
 
 
 def test_a_damaged_file_is_named_where_ever_it_is_held(two):

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from bootsmith.errors import PublishError
+from bootsmith.formats.human_bytes import human_bytes
+from bootsmith.formats.netboot_index import NetbootEntry
+from bootsmith.generations.catalogue import read_catalogue
+from bootsmith.generations.inspection import verify_generations
 from bootsmith.generations.listing import age, list_generations
 from bootsmith.generations.pins import pin_generations, read_pins, unpin_generations
 from bootsmith.generations.published import Published, write_published
 from bootsmith.generations.rollback import roll_back
 from bootsmith.graph.layout import Layout
 from bootsmith.graph.verbs import plan_verbs
+from bootsmith.pages.report import write_report
+from bootsmith.publish.contents import read_contents
 
 
 def listed(fleet, *, as_json=False, now=1_000 + 3 * 86_400):
@@ -34,15 +41,15 @@ def unpin(fleet, *ids):
 
 
 def test_the_table(fleet):
-    fleet.release(pxerd=b"1" * 2_000)
-    fleet.release(pxerd=b"2" * 3_000, clock=lambda: 1_000 + 2 * 86_400)
-    fleet.assemble(kernel=b"a longer kernel", clock=lambda: 1_000 + 3 * 86_400)
+    fleet.release(pxerd=b"1" * 2_000_000)
+    fleet.release(pxerd=b"2" * 3_000_000, clock=lambda: 1_000 + 2 * 86_400)
+    fleet.assemble(kernel=b"k" * 2_000_000, clock=lambda: 1_000 + 3 * 86_400)
     pin(fleet, "2026-11-20.1", note=" before\n the move ")
     assert listed(fleet) == [
         "ID            AGE    SIZE     NEW  GATE    REVISION  MARKS",
-        '2026-11-20.1  3 d  2.0 kB  2.0 kB  checks  -         pinned "before the move"',
-        "2026-11-20.2  1 d  3.0 kB  3.0 kB  checks  -         current",
-        "2026-11-20.3  now  3.0 kB    15 B  -       -         candidate",
+        '2026-11-20.1  3 d  2.0 MB  2.0 MB  checks  -         pinned "before the move"',
+        "2026-11-20.2  1 d  3.0 MB  3.0 MB  checks  -         current",
+        "2026-11-20.3  now  5.0 MB  2.0 MB  -       -         candidate",
     ]
 
 
@@ -52,12 +59,13 @@ def test_as_json(fleet):
     assert found["current"] == found["latest"] == "2026-11-20.1"
     assert found["candidate"] is None
     (row,) = found["generations"]
+    size_bytes = len("kernel" + "pxerd" + "modloop") + manifest_bytes(fleet)
     assert row == {
         "id": "2026-11-20.1",
         "created_epoch": 1_000,
-        "files": 3,
-        "size_bytes": 18,
-        "new_bytes": 18,
+        "files": 4,
+        "size_bytes": size_bytes,
+        "new_bytes": size_bytes,
         "gate": "checks",
         "marks": ["current"],
         "note": "",
@@ -66,10 +74,47 @@ def test_as_json(fleet):
     }
 
 
-def test_equal_files_count_once_as_new(fleet):
+def manifest_bytes(fleet, identifier="2026-11-20.1"):
+    return (fleet.generation(identifier) / "MANIFEST.json").stat().st_size
+
+
+def test_equal_files_count_once(fleet):
     fleet.release(kernel=b"same", modloop=b"same")
     (row,) = listed(fleet, as_json=True)["generations"]
-    assert (row["size_bytes"], row["new_bytes"]) == (13, 9)
+    assert row["size_bytes"] == row["new_bytes"] == len("same" + "pxerd") + manifest_bytes(fleet)
+
+
+def test_every_verb_tells_the_same_size(fleet):
+    fleet.entries = [
+        fleet.made("tftp/loader", os.urandom(3_000)),
+        NetbootEntry(path="http/kernel", part="kernel/virt/kernel"),
+        NetbootEntry(path="tftp/cfg/web", content="KERNEL @generation@\n" * 100, text=True),
+        NetbootEntry(path="tftp/cfg/default", link="web"),
+    ]
+    fleet.release(kernel=b"k" * 5_000, modloop=b"k" * 5_000)
+    (row,) = listed(fleet, as_json=True)["generations"]
+    contents = read_contents(read_catalogue(fleet.artifacts).find("current"))
+    assert row["size_bytes"] == contents.content_bytes
+    assert row["files"] == len(contents.files)
+    on_disk = {
+        path.stat().st_ino: path.stat().st_size
+        for path in fleet.generation("2026-11-20.1").rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    assert row["size_bytes"] == sum(on_disk.values())
+    fleet.said.clear()
+    verify_generations(
+        artifacts=fleet.artifacts, store=fleet.artifacts / "store", build=fleet.build,
+        operands=(), everything=True, repair=False, say=fleet.say, progress=fleet.progress,
+    )  # fmt: skip
+    size = human_bytes(row["size_bytes"])
+    assert fleet.said == [f"2026-11-20.1: {size} read, nothing wrong"]
+    page = fleet.root / "report.html"
+    write_report(
+        name="example", root=fleet.root, artifacts=fleet.artifacts, steps=(), output=str(page),
+        say=fleet.say, progress=fleet.progress,
+    )  # fmt: skip
+    assert f">{size}<" in page.read_text()
 
 
 def test_nothing_yet(fleet):

@@ -681,12 +681,15 @@ def test_sizes_count_what_is_served_once(netboot):
     own = sum(
         map(len, ("loader", "LOCALBOOT 0\n", "of the template", "of host one", "of host two"))
     )
-    assert first["size_bytes"] == first["new_bytes"] == parts + own + index
-    assert first["files"] == 4 + 7 + 1
-    assert (
-        second["new_bytes"]
-        == len("of host seven") + (tree_of(netboot, SECOND) / "INDEX.jsonl").stat().st_size
-    )
+    alone = [
+        (netboot.generation(name) / "MANIFEST.json").stat().st_size
+        + (tree_of(netboot, name) / "tftp/cfg/template-web").stat().st_size
+        for name in (FIRST, SECOND)
+    ]
+    assert first["size_bytes"] == first["new_bytes"] == parts + own + index + alone[0]
+    assert first["files"] == 4 + 7 + 1 + 1
+    index = (tree_of(netboot, SECOND) / "INDEX.jsonl").stat().st_size
+    assert second["new_bytes"] == len("of host seven") + index + alone[1]
 
 
 # --- differences -------------------------------------------------------------------------------
