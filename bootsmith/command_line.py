@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from bootsmith.errors import PublishError
 from bootsmith.graph.verb import Verb
@@ -20,6 +20,7 @@ _TAKES_VALUE = frozenset(
     "-f --file -d --dir -n --process -P --parallel-type -o --output-file "
     "-r --reporter -v --verbosity --db-file --backend --codec --check_file_uptodate".split()
 )
+_MOST_SHOWN = 3  # of the names that begin as a word does
 _EXPLAIN = """usage: doit explain [STEP | FILE]...
 
 why a step would be done again, and what reads a file; everything without a word
@@ -106,9 +107,29 @@ def _is_known(word: str, tasks: Mapping[str, str], files: Collection[str]) -> bo
 
 
 def _unknown(word: str, tasks: Mapping[str, str]) -> PublishError:
-    near = difflib.get_close_matches(word, [*tasks, "list", "clean"], n=1)
+    near = _nearest(word.rstrip("*"), tasks)
     return PublishError(
         word,
         "is neither a command nor a step nor a file that a step makes",
-        hint=f"did you mean: doit {near[0]}" if near else "doit list --all shows what there is",
+        hint=f"did you mean: {near}" if near else "doit list --all shows what there is",
     )
+
+
+def _nearest(word: str, tasks: Iterable[str]) -> str | None:
+    """The command that was probably meant: a name, or all names that begin alike."""
+    names = [*tasks, "list", "clean"]
+    if word.rstrip(":") in names:
+        return f"doit {word.rstrip(':')}"
+    beginnings = {name[: name.rindex("-") + 1] for name in names if ":" in name and "-" in name}
+    alike = [name for name in names if ":" in word and name.startswith(word)]
+    if not alike:
+        known = [*names, *sorted(beginnings)]
+        near = next(iter(difflib.get_close_matches(word, known, n=1)), None)
+        if near is None or near in names:
+            return near and f"doit {near}"
+        word, alike = near, [name for name in names if name.startswith(near)]
+    if len(alike) == 1:
+        return f"doit {alike[0]}"
+    shown, rest = alike[:_MOST_SHOWN], len(alike) - _MOST_SHOWN
+    listed = ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+    return f"doit '{word}*', which is {listed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -70,9 +71,10 @@ def _wanted(steps: Sequence[Step], labels: Sequence[str]) -> tuple[Step, ...]:
     for label in labels:
         named = [step for step in steps if label in (step.label, step.kind)]
         if not named:
-            raise PublishError(
-                f"doit graph {label}", "there is no such step", hint="doit list --all"
-            )
+            known = [name for step in steps for name in (step.label, step.kind)]
+            near = difflib.get_close_matches(label, known, n=1)
+            hint = f"did you mean: doit graph {near[0]}" if near else "doit list --all"
+            raise PublishError(f"doit graph {label}", "there is no such step", hint=hint)
         ahead = named
         while ahead:
             step = ahead.pop()

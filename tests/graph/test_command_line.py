@@ -97,6 +97,35 @@ def test_words_that_lead_nowhere(line, said):
     assert caught.value.hint
 
 
+ROWS = ("netboot-two", "netboot-prefix", "netboot-kea", "netboot-ipxe-http", "nfs-v3", "key-uefi")
+
+
+@pytest.mark.parametrize(
+    "word,said",
+    [
+        ("smoke:netboot-", "doit 'smoke:netboot-*', which is smoke:netboot-two, "
+         "smoke:netboot-prefix, smoke:netboot-kea and 1 more"),
+        ("smoke:netbot-", "doit 'smoke:netboot-*', which is smoke:netboot-two, "
+         "smoke:netboot-prefix, smoke:netboot-kea and 1 more"),
+        ("smoke:netboot", "doit 'smoke:netboot*', which is smoke:netboot-two, "
+         "smoke:netboot-prefix, smoke:netboot-kea and 1 more"),
+        ("smoke:netbot-*", "doit 'smoke:netboot-*', which is smoke:netboot-two, "
+         "smoke:netboot-prefix, smoke:netboot-kea and 1 more"),
+        ("smoke:n", "doit 'smoke:n*', which is smoke:netboot-two, smoke:netboot-prefix, "
+         "smoke:netboot-kea and 2 more"),
+        ("smoke:key", "doit smoke:key-uefi"),
+        ("smoke:netbot-kae", "doit smoke:netboot-kea"),
+        ("smoke:", "doit smoke"),
+        ("smok:", "doit smoke"),
+    ],
+)  # fmt: skip
+def test_rows_that_begin_alike(word, said):
+    tasks = {"smoke": "", **{f"smoke:{row}": "" for row in ROWS}, "build": ""}
+    with pytest.raises(PublishError) as caught:
+        early_answer(["doit", word], tasks=tasks, files=(), verbs=())
+    assert caught.value.hint == f"did you mean: {said}"
+
+
 @pytest.mark.parametrize(
     "line,seen",
     [

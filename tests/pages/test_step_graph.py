@@ -91,6 +91,16 @@ def test_the_file_and_what_is_said_of_it(tmp_path, steps):
     assert not (tmp_path / "artifacts/state.sqlite3").exists()  # looking changes nothing
 
 
-def test_an_unknown_step(tmp_path, steps):
-    with pytest.raises(PublishError, match="doit graph copy:z: there is no such step"):
-        drawn(tmp_path, steps, "copy:z")
+@pytest.mark.parametrize(
+    "label, hint",
+    [
+        ("copy:z", "did you mean: doit graph copy:"),
+        ("cpy", "did you mean: doit graph copy"),
+        ("something-else", "doit list --all"),
+    ],
+)
+def test_an_unknown_step(tmp_path, steps, label, hint):
+    with pytest.raises(PublishError) as caught:
+        drawn(tmp_path, steps, label)
+    assert caught.value.message == f"doit graph {label}: there is no such step"
+    assert caught.value.hint.startswith(hint)
