@@ -16,12 +16,12 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bootsmith.errors import BuildError, SourceError
 from bootsmith.files.atomic import replacing_file, write_file
@@ -96,10 +96,11 @@ def build_modloop(
             changes = _Changes(image, kernel_release)
             changes.add([read_module_source(path, kernel_release=kernel_release) for path in add])
             changes.choose(keep, drop)
-            plan = splice_squashfs(image, changes.edits())
-            document |= changes.report()
             with replacing_file(output) as partial:
-                _write(plan, stock, partial)
+                with _opened_writer(stock, partial) as writer:
+                    plan = splice_squashfs(image, changes.edits(), keeping=writer.copy_early)
+                    writer.write(plan)
+                document |= changes.report()
                 if is_packed_anew:
                     _pack_anew(partial, compression)
             document |= _account(image, plan, compression if is_packed_anew else None)
@@ -134,21 +135,59 @@ def _account(image: Squashfs, plan: SplicePlan, packed_with: str | None) -> dict
 # Writing
 
 
-def _write(plan: SplicePlan, stock: Path, target: Path) -> None:
-    """Put the parts of `plan` together; what is kept never passes through this process."""
-    with open(stock, "rb") as source, open(target, "r+b") as writer:
+@contextmanager
+def _opened_writer(stock: Path, target: Path) -> Iterator[_Writer]:
+    with (
+        open(stock, "rb") as source,
+        open(target, "r+b") as writer,
+        ThreadPoolExecutor(1) as helper,
+    ):
+        yield _Writer(source, writer, helper)
+
+
+class _Writer:
+    """Puts an image together; what is kept never passes through this process.
+
+    Most of it is copied and flushed by a helper while what is new is still being packed.
+    """
+
+    def __init__(self, source: BinaryIO, target: BinaryIO, helper: ThreadPoolExecutor) -> None:
+        self._source = source
+        self._target = target
+        self._helper = helper
+        self._early: dict[int, KeptRange] = {}
+        self._copied: Future[None] | None = None
+
+    def copy_early(self, position: int, ranges: Sequence[KeptRange]) -> None:
+        """Begin to copy `ranges` of the stock to `position` and what is behind it."""
+        for one in ranges:
+            self._early[position] = one
+            position += one.size_bytes
+        self._copied = self._helper.submit(self._copy_all)
+
+    def _copy_all(self) -> None:
+        for position, one in self._early.items():
+            self._copy(position, one)
+        os.fdatasync(self._target.fileno())
+
+    def _copy(self, position: int, one: KeptRange) -> None:
+        source, target = self._source.fileno(), self._target.fileno()
+        copy_range(source, one.offset_bytes, target, position, one.size_bytes)
+
+    def write(self, plan: SplicePlan) -> None:
+        """Write all of `plan` that is not there yet, and wait for what was begun."""
         position = 0
         for part in plan.parts:
             if isinstance(part, KeptRange):
-                copy_range(
-                    source.fileno(), part.offset_bytes, writer.fileno(), position, part.size_bytes
-                )
+                if self._early.get(position) != part:
+                    self._copy(position, part)
                 position += part.size_bytes
             else:
-                writer.seek(position)
-                writer.write(part)
-                writer.flush()
+                self._target.seek(position)
+                self._target.write(part)
                 position += len(part)
+        if self._copied:
+            self._copied.result()
 
 
 def _pack_anew(image_path: Path, compression: str) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -78,16 +78,26 @@ class SplicePlan:
         return sum(part.size_bytes for part in self.parts if isinstance(part, KeptRange))
 
 
-def splice_squashfs(image: Squashfs, edits: Edits) -> SplicePlan:
+def splice_squashfs(
+    image: Squashfs,
+    edits: Edits,
+    *,
+    keeping: Callable[[int, Sequence[KeptRange]], None] | None = None,
+) -> SplicePlan:
     """How to write `image` with `edits`: first what shall go goes, then the rest comes.
 
-    Missing parents are made, mode 0755. Raises FormatError for an edit that contradicts the
-    image or another edit, for device nodes in the image, and for damage.
+    Missing parents are made, mode 0755. `keeping` is told where most of the kept ranges go,
+    one behind the other, before anything new is packed: so they may be copied meanwhile.
+
+    Raises FormatError for an edit that contradicts the image or another edit, for device
+    nodes in the image, and for damage.
     """
     compressor = read_compressor(image)
     tree = _Tree(image)
     tree.apply(edits)
     kept = _KeptContent(image, compressor, tree)
+    if keeping:
+        keeping(kept.start, kept.ranges)
     added = _AddedContent(image, compressor, kept.end)
     added.add(tree.new_files, first_fragment=len(kept.fragments))
     tables = write_tables(
@@ -254,7 +264,7 @@ class _KeptContent:
 
     def __init__(self, image: Squashfs, compressor: SquashfsCompressor, tree: _Tree) -> None:
         self._image = image
-        self._start = layout.SUPERBLOCK.size + len(compressor.option_bytes)
+        self.start = layout.SUPERBLOCK.size + len(compressor.option_bytes)
         files = tree.kept_files
         fragments = sorted({entry.fragment for _, entry in files if entry.fragment is not None})
         places = [image.fragment_place(index) for index in fragments]
@@ -272,17 +282,17 @@ class _KeptContent:
     @property
     def end(self) -> int:
         """Where the new image goes on."""
-        return self._start + sum(part.size_bytes for part in self.ranges)
+        return self.start + sum(part.size_bytes for part in self.ranges)
 
     def _wanted(self, start: int, words: Iterable[int]) -> tuple[int, int] | None:
         size = sum(word & ~layout.BLOCK_STORED for word in words)
         if not size:
             return None
-        if start < self._start or start + size > self._image.superblock.inode_table:
+        if start < self.start or start + size > self._image.superblock.inode_table:
             raise FormatError(
                 self._image.subject,
                 "damaged squashfs image: content outside of its place",
-                expected=f"between byte {self._start} and {self._image.superblock.inode_table}",
+                expected=f"between byte {self.start} and {self._image.superblock.inode_table}",
                 got=f"{start}+{size}",
                 hint="copy or download it again",
             )
@@ -298,17 +308,17 @@ class _KeptContent:
         self.ranges = [
             KeptRange(offset_bytes=start, size_bytes=end - start) for start, end in merged
         ]
-        self._starts = [start for start, _ in merged]
+        self.starts = [start for start, _ in merged]
         self._shifts = []
-        position = self._start
+        position = self.start
         for start, end in merged:
             self._shifts.append(position - start)
             position += end - start
 
     def _moved(self, position: int) -> int:
-        if not self._starts:
-            return self._start
-        return position + self._shifts[max(0, bisect_right(self._starts, position) - 1)]
+        if not self.starts:
+            return self.start
+        return position + self._shifts[max(0, bisect_right(self.starts, position) - 1)]
 
 
 @dataclass(kw_only=True, slots=True)

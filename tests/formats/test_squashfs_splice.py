@@ -210,6 +210,20 @@ def test_a_change_of_one_file_keeps_all_other_blocks(packed):
     assert kept_bytes(packed, removed) == before - sum(word & 0xFFFFFF for word in words)
 
 
+def test_what_is_kept_is_told_before_the_rest_is_packed(packed):
+    told = []
+    plan = splice_squashfs(
+        Squashfs(packed),
+        {"dir/new": NewFile(content=os.urandom(9000))},
+        keeping=lambda position, ranges: told.extend([position, *ranges]),
+    )
+    position, *ranges = told
+    assert sum(one.size_bytes for one in ranges) > 0.9 * plan.kept_bytes
+    head, *rest = plan.parts
+    assert len(head) == position
+    assert rest[: len(ranges)] == ranges
+
+
 def test_blocks_that_two_files_share_go_with_the_second(packed):
     before = kept_bytes(packed, {})
     one, other = f"{KERNEL}/kernel/twin", f"{KERNEL}/kernel/size-700000"
