@@ -23,6 +23,7 @@ DATA = Path(__file__).parents[2] / "bootsmith/builders/standin_data"
 INIT = DATA / "initramfs/init"
 APK = DATA / "packages/apk-tools/usr/sbin/apk"
 RESOLVER = DATA / "packages/apk-tools/usr/share/apk/resolve.awk"
+SCAN = DATA / "packages/mkinitfs/usr/sbin/nlplug-findfs"
 KEY_NAME = "test.rsa.pub"
 
 
@@ -156,6 +157,63 @@ def test_saved_overlay_name_has_no_query() -> None:
     assert call_init('saved_name "$words"', "http://h/a/x.apkovl.tar.gz?id=1/2") == (
         "/tmp/x.apkovl.tar.gz\n"
     )
+
+
+# The scan for media: when there is nothing to wait for
+
+_INTEL, _VIRTIO = "0x8086", "0x1af4"
+_QUICK = {"0000:00:1f.2": ("0x010601", _INTEL), "0000:00:03.0": ("0x020000", _VIRTIO)}
+"""SATA without disks and a network card: q35, diskless."""
+
+
+def sysfs_of(directory: Path, cards: dict[str, tuple[str, str]], *others: str) -> Path:
+    for slot, (pci_class, vendor) in cards.items():
+        place = directory / "bus/pci/devices" / slot
+        place.mkdir(parents=True)
+        (place / "class").write_text(f"{pci_class}\n")
+        (place / "vendor").write_text(f"{vendor}\n")
+    for path in others:
+        (directory / path).mkdir(parents=True)
+    return directory
+
+
+@pytest.mark.parametrize(
+    "cards, others, answer",
+    [
+        (_QUICK, [], "no"),
+        (_QUICK | {"a": ("0x010000", _VIRTIO)}, [], "no"),
+        (_QUICK | {"a": ("0x010000", _INTEL)}, [], "yes"),
+        (_QUICK | {"a": ("0x010802", _INTEL)}, [], "yes"),
+        (_QUICK | {"a": ("0x0c0330", _INTEL)}, [], "yes"),
+        (_QUICK | {"a": ("0x080501", _INTEL)}, [], "yes"),
+        (_QUICK, ["bus/usb/devices/usb1"], "yes"),
+        (_QUICK, ["class/mmc_host/mmc0"], "yes"),
+        (_QUICK, ["bus/usb/devices", "class/mmc_host"], "no"),
+        ({}, [], "yes"),
+    ],
+)
+def test_what_may_bring_a_disk_later(
+    tmp_path: Path, cards: dict[str, tuple[str, str]], others: list[str], answer: str
+) -> None:
+    sysfs = sysfs_of(tmp_path, cards, *others)
+    lines = f"set -- --functions-only; . {SCAN}; may_bring_more && echo yes || echo no"
+    environment = {"NLPLUG_SYSFS": str(sysfs)}
+    assert run_program(["busybox", "sh", "-c", lines], environment=environment).text == (
+        f"{answer}\n"
+    )
+
+
+@pytest.mark.parametrize("options, status", [(["-n"], 0), ([], 1)])
+def test_only_with_a_network_nothing_is_waited_for(
+    tmp_path: Path, options: list[str], status: int
+) -> None:
+    argv = ["busybox", "sh", SCAN, "-d", *options]
+    done = run_program(
+        argv,
+        environment={"NLPLUG_SYSFS": str(sysfs_of(tmp_path, _QUICK))},
+        accepted_statuses=[status],
+    )
+    assert ("nothing else can come" in done.stderr.decode()) == (status == 0)
 
 
 # What the recipes name must be there
