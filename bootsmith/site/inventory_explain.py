@@ -26,6 +26,7 @@ _OF_HOST = ("mac", "address", "management", "group")
 _KEYS = (*_OF_HOST, "template", *ROLE_KEYS, "overlays", _VALUES)
 _SELDOM = (*_LISTS, _VALUES)
 _UNSAID = "-"
+_POOL = "pool"
 
 
 def netboot_of(site: Site, verb: str) -> NetbootSettings:
@@ -49,6 +50,11 @@ def surroundings_of(site: Site) -> Surroundings:
     return Surroundings(**inventory_arguments(site))
 
 
+def shown_address(address: str | None, netboot: NetbootSettings) -> str:
+    """A machine's fixed address, or where it gets one."""
+    return address or (_POOL if netboot.pool else _UNSAID)
+
+
 def explain_host(*, site: Site, operands: Sequence[str], say: Say) -> None:
     """Print each value of a machine and which line of which recipe says it.
 
@@ -65,7 +71,8 @@ def explain_host(*, site: Site, operands: Sequence[str], say: Say) -> None:
         )
     fleet, surroundings = fleet_of(site), surroundings_of(site)
     resolve(fleet, surroundings)  # so that what is explained is what a build would take
-    family = Family(fleet, surroundings, where=_Recipes(site).place)
+    recipes = _Recipes(site)
+    family = Family(fleet, surroundings, where=recipes.place)
     record, mac = _find(operands[0], fleet, netboot)
     if record is None:
         rule = family.rule_of(mac)
@@ -74,7 +81,8 @@ def explain_host(*, site: Site, operands: Sequence[str], say: Say) -> None:
         title = f"{mac}: not in the inventory; {by}"
     else:
         layers, title = family.host_layers(record), record.name
-    explained = _Explained(layers, record)
+    pool = recipes.place(None).at(_POOL) if netboot.pool else None
+    explained = _Explained(layers, record, pool)
     if len(operands) == 2:
         lines = explained.levels(mac if record is None else record.name, operands[1])
     else:
@@ -136,19 +144,22 @@ class _Saying(NamedTuple):
 class _Explained:
     """The values of one machine with the levels that say them."""
 
-    def __init__(self, layers: Sequence[Layer], record: HostRecord | None) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], record: HostRecord | None, pool: Place | None
+    ) -> None:
         self._layers = layers
         self._record = record
+        self._pool = pool
 
     def table(self) -> Iterator[str]:
         """Every value that holds, the level that says it, and where."""
         rows: list[Sequence[str]] = []
         for key in _KEYS:
-            if key in _OF_HOST and self._record is None:
+            if key in _OF_HOST and key != "address" and self._record is None:
                 continue
             counting = _counting(key, self._said(key))
             if counting or key not in _SELDOM:
-                rows += counting or [(key, *_default(key))]
+                rows += counting or [(key, *self._default(key))]
         return _aligned(rows)
 
     def levels(self, subject: str, key: str) -> Iterator[str]:
@@ -159,7 +170,7 @@ class _Explained:
         counting = _counting(key, said)
         rows = [(*one[1:], "" if one in counting else "(overridden)") for one in said]
         yield f"{subject} {key}"
-        yield from _aligned(rows or [_default(key)])
+        yield from _aligned(rows or [self._default(key)])
 
     def _said(self, key: str) -> list[_Saying]:
         """What the levels say of `key`, in their order."""
@@ -180,6 +191,13 @@ class _Explained:
             for name, value, place in _spread(outer, layer.said[outer], layer.place(outer))
             if not inner or name == key
         ]
+
+    def _default(self, key: str) -> tuple[str, str, str]:
+        """Value, level and place of what no level says."""
+        if key == "address" and self._pool is not None:
+            return _POOL, "site", self._pool.subject
+        value = getattr(Role(template=""), key, None)
+        return (value, "default", "") if value else (_UNSAID, "", "")
 
     def _unknown(self, subject: str, key: str) -> NoReturn:
         known = list(dict.fromkeys([*_KEYS, *(one.key for one in self._said(_VALUES))]))
@@ -211,12 +229,6 @@ def _counting(key: str, said: Sequence[_Saying]) -> list[_Saying]:
     for one in said:
         first.setdefault(one.value, one)
     return list(first.values())
-
-
-def _default(key: str) -> tuple[str, str, str]:
-    """Value, level and place of what no level says."""
-    value = getattr(Role(template=""), key, None)
-    return (value, "default", "") if value else (_UNSAID, "", "")
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

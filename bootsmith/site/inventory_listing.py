@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from bootsmith.formats.inventory import Host, Inventory, Role
 from bootsmith.site.inventory import resolve
-from bootsmith.site.inventory_explain import fleet_of, netboot_of, surroundings_of
-from bootsmith.site.models import Site
+from bootsmith.site.inventory_explain import fleet_of, netboot_of, shown_address, surroundings_of
+from bootsmith.site.models import NetbootSettings, Site
 from bootsmith.site.schema import Place, check_reference
 
 Say = Callable[[str], None]
@@ -20,14 +20,14 @@ _UNSAID = "-"
 
 def list_hosts(*, site: Site, template: str | None, as_json: bool, say: Say) -> None:
     """Print every host, or those of one template, with what it boots; then prefixes."""
-    netboot_of(site, VERB)
+    netboot = netboot_of(site, VERB)
     if template is not None:
         _check_template(template, site)
     inventory = resolve(fleet_of(site), surroundings_of(site))
     if as_json:
         say(_document(inventory, template))
         return
-    for line in _table(inventory, template):
+    for line in _table(inventory, template, netboot):
         say(line)
 
 
@@ -57,13 +57,14 @@ def _document(inventory: Inventory, template: str | None) -> str:
     return json.dumps(document, indent=2, sort_keys=True)
 
 
-def _table(inventory: Inventory, template: str | None) -> Iterator[str]:
+def _table(inventory: Inventory, template: str | None, netboot: NetbootSettings) -> Iterator[str]:
     hosts = [host for host in inventory.hosts if _is_asked(host, template)]
     rules = [rule for rule in inventory.rules if _is_asked(rule, template)]
-    rows = [_COLUMNS, *map(_row, hosts)]
-    rows += [("", f"{rule.prefix}:*", "", "", *_role(rule), "") for rule in rules]
+    rows = [_COLUMNS, *(_row(host, netboot) for host in hosts)]
+    unfixed = shown_address(None, netboot)
+    rows += [("", f"{rule.prefix}:*", unfixed, "", *_role(rule), "") for rule in rules]
     if _is_asked(inventory.unknown, template):
-        rows.append(("", "*", "", "", *_role(inventory.unknown), ""))
+        rows.append(("", "*", unfixed, "", *_role(inventory.unknown), ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(
@@ -72,9 +73,9 @@ def _table(inventory: Inventory, template: str | None) -> Iterator[str]:
     yield _summary(len(inventory.hosts), len(hosts), len(rules))
 
 
-def _row(host: Host) -> Sequence[str]:
+def _row(host: Host, netboot: NetbootSettings) -> Sequence[str]:
     own = "own" if host.has_own_apkovl else "template"
-    address, management = host.address or "pool", host.management or _UNSAID
+    address, management = shown_address(host.address, netboot), host.management or _UNSAID
     return (host.name, host.mac, address, management, *_role(host), own)
 
 

@@ -119,8 +119,8 @@ def test_what_is_explained_is_what_is_built(fleet):
             told.setdefault(key, []).append(value)
         for key in ("mac", "template", "boot", "loader", "uefi_loader", "media"):
             assert told[key] == [getattr(host, key)]
-        for key in ("address", "management"):
-            assert told[key] == [getattr(host, key) or "-"]
+        assert told["address"] == [host.address or "pool"]
+        assert told["management"] == [host.management or "-"]
         assert told["install"] in ([host.install], ["none"], ["-"])
         assert tuple(told.get("options", ())) == host.options
         assert tuple(told.get("overlays", ())) == host.overlays
@@ -159,6 +159,9 @@ db-1 template
     ]
     assert explained(fleet, "web-1", "loader") == "web-1 loader\n  pxelinux  default\n"
     assert explained(fleet, "web-1", "management") == "web-1 management\n  -\n"
+    assert explained(fleet, "web-1", "address") == (
+        "web-1 address\n  pool  site  recipes/site.toml:11: netboot.pool\n"
+    )
     assert explained(fleet, "web-1", "overlays") == "web-1 overlays\n  -\n"
 
 
@@ -195,6 +198,7 @@ def test_a_machine_that_nobody_wrote_down(fleet):
         explained(fleet, "52:54:00:12:34:56")
         == """\
 52:54:00:12:34:56: not in the inventory; it begins with 52:54:00
+  address      pool      site           recipes/site.toml:11: netboot.pool
   template     plain     rule 52:54:00  recipes/hosts.toml:12: rule[1].template
   boot         template  default
   install      -
@@ -326,9 +330,9 @@ def test_the_table(fleet):
 NAME   MAC                ADDRESS    MANAGEMENT  TEMPLATE  BOOTS           MEDIA  OVERLAY
 db-1   aa:bb:01:02:00:01  10.20.1.1  10.99.0.1   db        ipxe, grub      nfs    own
 web-1  02:00:00:00:00:01  pool       -           web       disk            http   own
-       52:54:00:*                                plain     pxelinux, ipxe  http
-       aa:bb:01:02:*                             db        ipxe, grub      http
-       *                                         web       pxelinux, ipxe  http
+       52:54:00:*         pool                   plain     pxelinux, ipxe  http
+       aa:bb:01:02:*      pool                   db        ipxe, grub      http
+       *                  pool                   web       pxelinux, ipxe  http
 2 hosts, 2 MAC prefixes
 """
     )
@@ -339,7 +343,7 @@ def test_the_table_of_one_template(fleet):
         listed(fleet, template="plain")
         == """\
 NAME  MAC         ADDRESS  MANAGEMENT  TEMPLATE  BOOTS           MEDIA  OVERLAY
-      52:54:00:*                       plain     pxelinux, ipxe  http
+      52:54:00:*  pool                 plain     pxelinux, ipxe  http
 0 of 2 hosts, 1 MAC prefix
 """
     )
@@ -356,10 +360,22 @@ def test_the_table_of_nothing(lab):
         listed(lab)
         == """\
 NAME  MAC  ADDRESS  MANAGEMENT  TEMPLATE  BOOTS           MEDIA  OVERLAY
-      *                         web       pxelinux, ipxe  http
+      *    pool                 web       pxelinux, ipxe  http
 0 hosts, 0 MAC prefixes
 """
     )
+
+
+def test_without_a_pool_no_address_is_promised(lab):
+    text = (lab.root / "recipes/site.toml").read_text()
+    lab.write("recipes/site.toml", re.sub("pool = .*\n", "", text))
+    lab.write("recipes/hosts.toml", '[host.a]\nmac = "02:00:00:00:00:01"\n')
+    assert [line.split()[1:3] for line in listed(lab).splitlines()[1:2]] == [
+        ["02:00:00:00:00:01", "-"]
+    ]
+    assert listed(lab).splitlines()[2].split()[:2] == ["*", "-"]
+    assert explained(lab, "a", "address") == "a address\n  -\n"
+    assert explained(lab, "02:00:00:00:00:02", "address").endswith("\n  -\n")
 
 
 def test_the_document(fleet):
