@@ -8,6 +8,7 @@ that was killed would redo what was finished. Order is given by task_dep instead
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import inspect
 import multiprocessing.process
@@ -20,8 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
+import doit
 from doit import get_var
 from doit.exceptions import TaskError
 from doit.reporter import ConsoleReporter
@@ -45,6 +48,10 @@ _EXIT_LOCKED = 2
 _LOCK_CHOICES = ("wait", "fail")
 _EXIT_LOST_WORKER = 2
 _EXIT_SIGNAL = 128  # as shells report a program that a signal ended
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TOLD_AGAIN_SECONDS = 0.1
+_DOIT = os.path.dirname(doit.__file__)
+_MULTIPROCESSING = os.path.dirname(multiprocessing.process.__file__)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -165,17 +172,56 @@ def _stop_tidily_when_told() -> None:
     Left alone, SIGTERM ends Python at once: programs that a step started would go on, and
     partial files would stay until the next run.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
+    signal.signal(signal.SIGALRM, _leave_if_told)
     _RUN.process_id = os.getpid()
-    os.register_at_fork(after_in_child=_end_with_doit, after_in_parent=_notice_lost_workers)
+    os.register_at_fork(after_in_child=_end_with_doit, after_in_parent=_look_after_workers)
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    if os.getpid() == _RUN.process_id:  # workers of `doit -n` are told too; one message is enough
+def _stop(number: int, frame: FrameType | None) -> None:
+    is_worker = os.getpid() != _RUN.process_id
+    if is_worker and _RUN.told:
+        return  # by the terminal, then by doit: that must not cut short how it tidies up
+    if not is_worker and not _RUN.told:  # one message is enough
         _RUN.report.stopped()
-    sys.exit(_EXIT_SIGNAL + number)
+    _RUN.told = number
+    _leave_if_told(None, frame)
+
+
+def _leave_if_told(_: int | None = None, frame: FrameType | None = None) -> None:
+    """Raise SystemExit, at once or, if that would break what runs now (`frame`), a moment later."""
+    if not _RUN.told:
+        return
+    if _is_delicate(frame):
+        signal.setitimer(signal.ITIMER_REAL, _TOLD_AGAIN_SECONDS)  # and SIGALRM leads here
+        return
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    raise _ToldToStop(_EXIT_SIGNAL + _RUN.told)
+
+
+class _ToldToStop(SystemExit):
+    """doit raises it again for a worker's, knowing its class and text only."""
+
+    def __init__(self, status: int | str) -> None:
+        super().__init__(int(status))
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Whether multiprocessing is at work, for doit, and does not only wait for an answer.
+
+    Interrupted elsewhere, it leaves locks locked, threads that are waited for without an end and
+    processes that nobody knows; and what is raised while it forks is swallowed.
+    """
+    while frame is not None:
+        directory, file = os.path.split(frame.f_code.co_filename)
+        if directory == _DOIT:
+            return False
+        if directory == _MULTIPROCESSING:
+            return file != "connection.py"
+        frame = frame.f_back
+    return False
 
 
 def _end_with_doit() -> None:
@@ -188,22 +234,47 @@ def _end_with_doit() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != _RUN.process_id:  # killed before the kernel knew of our wish
         os._exit(_EXIT_SIGNAL + signal.SIGKILL)
+    _RUN.told = 0  # that was doit; workers are told by themselves
 
 
-def _notice_lost_workers() -> None:
-    """After the first worker of `doit -n` was made."""
-    if threading.current_thread() is threading.main_thread():
+def _look_after_workers() -> None:
+    """In doit, after a worker of `doit -n` was made."""
+    if threading.current_thread() is threading.main_thread() and not _RUN.has_workers:
+        _RUN.has_workers = True
         signal.signal(signal.SIGCHLD, _a_child_ended)
+        atexit.register(_end_workers)  # runs before multiprocessing's own, which waits for them
+
+
+def _end_workers() -> None:
+    """Tell each worker to stop until it has.
+
+    doit tells them once, and not before it has started all of them. And Python forgets signals
+    that reach a process just after it was forked.
+    """
+    from multiprocessing.connection import wait
+
+    # A worker may have told doit, which then left before it would have left by itself.
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in _STOPS:  # again, by somebody who does not want to wait: they die with us
+        signal.signal(number, lambda number, _: os._exit(_EXIT_SIGNAL + number))
+    for worker in _workers():
+        while not wait([worker.sentinel], _TOLD_AGAIN_SECONDS):
+            worker.terminate()
+
+
+def _workers() -> list[multiprocessing.process.BaseProcess]:
+    # There is no public list: active_children() drops those that ended.
+    return list(multiprocessing.process._children)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def _a_child_ended(number: int, frame: object) -> None:
     """End if it was a worker that someone killed: doit would wait for its answer for ever."""
-    # There is no public list: active_children() drops those that ended.
-    for worker in list(multiprocessing.process._children):  # type: ignore[attr-defined] # noqa: SLF001
-        if (worker.exitcode or 0) < 0:
+    for worker in _workers():
+        status = worker.exitcode or 0
+        if status < 0:
             _RUN.report.failed(
                 "doit -n",
-                f"a worker was ended by signal {-worker.exitcode}, by a lack of memory perhaps\n"
+                f"a worker was ended by signal {-status}, by a lack of memory perhaps\n"
                 "  next: run it with fewer workers; what was finished stays finished",
             )
             # Not sys.exit: raised within a finalizer it would be swallowed. The other workers
@@ -216,6 +287,9 @@ class _Run:
 
     executor: Executor | None = None
     process_id = 0
+    told = 0
+    """The signal that told this process to stop, if one did."""
+    has_workers = False
     started_epoch_ns = time.time_ns()
     summary = Summary()
 
@@ -284,6 +358,7 @@ def _may_be_cleaned(step: Step, layout: Layout) -> bool | list[Any]:
 def _is_done(label: str) -> bool:
     executor = _RUN.executor
     assert executor is not None
+    _leave_if_told()
     try:
         with named_storage_errors(executor.layout.artifacts):
             _take_lock(executor)
@@ -327,6 +402,7 @@ def _do(label: str) -> TaskError | None:
         return TaskError(str(error))
     finally:
         executor.close()
+        _leave_if_told()
     return None
 
 

@@ -235,7 +235,7 @@ def slow_dodo(site, body):
     return dodo
 
 
-def start(site, *words):
+def start(site, *words, **options):
     """doit beside us. A test run in the background has SIGINT ignored, and children inherit
     that: doit gets the handling that a terminal would give it.
     """
@@ -247,6 +247,7 @@ def start(site, *words):
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
+        **options,
     )
 
 
@@ -289,6 +290,87 @@ def test_a_stopped_run_takes_its_programs_with_it(site, number):
     assert "Traceback" not in said
     assert "interrupted: what was finished stays finished; doit goes on from here" in said
     assert ends(seconds.encode())
+
+
+# Put behind DODO: each tells `doit -n 2` to stop at a moment that a signal from outside meets
+# once in some dozen runs.
+STOPS = {
+    "while it makes a worker": """
+import os, signal
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+""",
+    "between its workers": """
+import os, signal, sys
+forked = []
+os.register_at_fork(after_in_parent=lambda: forked.append(1))
+
+
+def stop(event, arguments):
+    if event == "open" and forked and str(arguments[0]) == str(ROOT / "b"):
+        forked.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+sys.addaudithook(stop)
+""",
+    "and a worker is still being made": """
+import os, signal
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+""",
+    # What reaches a process before Python has seen that it is another one is forgotten.
+    "and a worker does not hear": """
+import os, signal, threading
+
+
+stop = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+
+
+def be_deaf():
+    hear = signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, hear))
+
+
+os.register_at_fork(after_in_child=be_deaf)
+os.register_at_fork(after_in_parent=lambda: stop.ident or stop.start())
+""",
+}
+
+
+@pytest.mark.parametrize("moment", STOPS)
+def test_workers_end_whenever_doit_is_told_to_stop(site, moment):
+    doit(site)
+    for name in ("a", "b"):  # so that each is read before it is given to a worker
+        (site / name).write_text("three")
+    slow = "def build_slow(*, source, output):\n    import time; time.sleep(60)\n"
+    (site / "sample_slow.py").write_text(slow)
+    dodo = DODO.replace("sample_builders:build_upper", "sample_slow:build_slow")
+    (site / "dodo.py").write_text(dodo + STOPS[moment])
+    run = start(site, "run", "-n", "2", start_new_session=True)
+    try:
+        _, said = run.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        pytest.fail(f"hangs: {run.communicate()[1]}")
+    assert run.returncode == 128 + signal.SIGTERM, said
+    assert said.count("interrupted: what was finished stays finished") == 1
+    assert "Traceback" not in said
+
+
+def test_a_worker_that_is_told_twice_tidies_up_all_the_same(site):
+    """A terminal tells each process, and doit its workers once more."""
+    slow_dodo(
+        site,
+        "import pathlib, time\n    try:\n"
+        "        pathlib.Path('at-work').touch()\n        time.sleep(60)\n    finally:\n"
+        "        time.sleep(1)\n        pathlib.Path('tidy').touch()",
+    )
+    run = start(site, "run", "-n", "2", start_new_session=True)
+    while not (site / "at-work").exists():
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate(timeout=60)
+    assert run.returncode == 128 + signal.SIGINT
+    assert (site / "tidy").exists()
 
 
 @pytest.mark.parametrize("parallel", [[], ["-n", "2"], ["-n", "2", "-P", "thread"]])
