@@ -42,11 +42,12 @@ class BuiltSite:
         keep_cache: bool = False,
         memory: Remembered | None = None,
         **changes: Any,
-    ) -> Callable[[Path], None]:
+    ) -> Callable[..., None]:
         """The builder of a step as a function of a directory, where its outputs go.
 
-        Caches go there too, empty, unless they are to be kept. `memory` has the digests of
-        inputs that did not change; none if None.
+        It is imported now, not when it runs; what depends on the directory may be given to that
+        function by name. Caches go there too, empty, unless they are to be kept. `memory` has
+        the digests of inputs that did not change; none if None.
         """
         step = self.steps[label]
         module, _, name = step.builder.partition(":")
@@ -59,14 +60,14 @@ class BuiltSite:
         }
         wanted = inspect.signature(builder).parameters
 
-        def run(place: Path) -> None:
+        def run(place: Path, **more: Any) -> None:
             arguments = dict(unwrapped(dict(step.arguments)))
             for argument, wrapped in step.arguments.items():
                 if isinstance(wrapped, Output):
                     arguments[argument] = place / wrapped.path.name
                 elif isinstance(wrapped, Scratch) and not keep_cache:
                     arguments[argument] = place / f"cache-{argument}"
-            arguments.update(changes)
+            arguments.update(changes | more)
             arguments.update({key: offered[key] for key in offered if key in wanted})
             builder(**arguments)
 

@@ -28,7 +28,7 @@ def rows(site: BuiltSite) -> Iterator[Row]:
 
 def _one_more(site: BuiltSite, name: str) -> Row:
     label = f"modloop:{name}"
-    stock = site.input(label, "stock")
+    job, stock = site.job(label), site.input(label, "stock")
     path, content, compression = _some_module(stock)
 
     def module(place: Path) -> Path:
@@ -55,7 +55,7 @@ def _one_more(site: BuiltSite, name: str) -> Row:
                 name="bootsmith",
                 role=OURS,
                 prepare=prepare,
-                run=lambda place: site.job(label, add=(module(place),))(place),
+                run=lambda place: job(place, add=(module(place),)),
             ),
             Candidate(
                 name="copy the image, pack the module", role=FLOOR, prepare=prepare, run=floor
