@@ -252,7 +252,8 @@ def _read_node(data: bytes, position: int) -> _Node:
 
 # More in an index that is there: what is there stays where it is, since nodes say where their
 # children lie, and those between the root and something new are written again behind it, as
-# in any persistent tree. Nothing leads to the old ones then; they are a few hundred bytes.
+# in any persistent tree. Nothing leads to the old ones then; they are a few hundred bytes. Only
+# the root, which depmod writes last, is replaced, so that the header can stay as it is.
 
 
 def extend_binary_index(
@@ -319,16 +320,38 @@ class _Extender:
 
     def extended(self) -> bytes:
         """The whole file."""
-        root = self._root
-        if self._keys:
-            root = self._merge(_read_node(self._index, root), 0, len(self._keys), 0)
-        head = _HEADER.pack(_MAGIC, _VERSION, root)
-        return b"".join((head, self._index[_HEADER.size :], *self._parts))
+        node = _read_node(self._index, self._root)
+        if not self._keys:
+            return self._index
+        room_bytes = self._room_for_root(node)
+        if not room_bytes:
+            root = self._put(*self._merged(node, 0, len(self._keys), 0))
+            head = _HEADER.pack(_MAGIC, _VERSION, root)
+            return b"".join((head, self._index[_HEADER.size :], *self._parts))
+        start = self._root & _POSITION
+        self._at = start + room_bytes
+        new_root, _ = _packed_node(*self._merged(node, 0, len(self._keys), 0))
+        return b"".join((self._index[:start], new_root, *self._parts))
 
-    def _merge(self, node: _Node | None, first: int, end: int, start: int) -> int:
-        """Write `node`, if there is one, with the keys from `first` to before `end`.
+    def _room_for_root(self, node: _Node) -> int:
+        """What the new root takes where the old one is, as long as it is the last node there.
 
-        All of its keys are equal up to `start`, where its prefix begins.
+        Then the header stays as it is, and with it all that lies before. 0 if it cannot be.
+        """
+        prefix, children, values = node
+        old, flags = _packed_node(*node)
+        is_last = (self._root & _POSITION) + len(old) == len(self._index)
+        if values or not children or not is_last or flags != self._root & ~_POSITION:
+            return 0
+        if not all(len(key) > len(prefix) and key.startswith(prefix) for key in self._keys):
+            return 0
+        letters = children.keys() | {key[len(prefix)] for key in self._keys}
+        return len(prefix) + bool(prefix) + _CHILD_TABLES[max(letters) - min(letters)].size
+
+    def _merged(self, node: _Node | None, first: int, end: int, start: int) -> _Node:
+        """`node`, if there is one, with the keys from `first` to before `end`.
+
+        All of its keys are equal up to `start`, where its prefix begins. What is below is written.
         """
         keys = self._keys
         one, other = keys[first], keys[end - 1]
@@ -350,27 +373,35 @@ class _Extender:
             child = node if letter == split else None
             if letter in children:
                 child = _read_node(self._index, children[letter])
-            changed[letter] = self._merge(child, first, behind, depth + 1)
+            changed[letter] = self._put(*self._merged(child, first, behind, depth + 1))
             first = behind
         if node and split is not None and split not in changed:
             changed[split] = self._put(*node)
-        return self._put(whole[start:depth], children | changed, values)
+        return whole[start:depth], children | changed, values
 
-    def _put(self, prefix: bytes, children: Mapping[int, int], values: Sequence[bytes]) -> int:
-        node, flags = b"", 0
-        if prefix:
-            node = prefix + b"\0"
-            flags |= _PREFIX
-        if children:
-            node += _child_table(sorted(children.items()))
-            flags |= _CHILDREN
-        if values:
-            node += _NUMBER.pack(len(values)) + b"".join(values)
-            flags |= _VALUES
+    def _put(self, prefix: bytes, children: dict[int, int], values: list[bytes]) -> int:
+        node, flags = _packed_node(prefix, children, values)
         position = self._at | flags
         self._parts.append(node)
         self._at += len(node)
         return position
+
+
+def _packed_node(
+    prefix: bytes, children: Mapping[int, int], values: Sequence[bytes]
+) -> tuple[bytes, int]:
+    """Bytes of a node, and the flags of the parts it has."""
+    node, flags = b"", 0
+    if prefix:
+        node = prefix + b"\0"
+        flags |= _PREFIX
+    if children:
+        node += _child_table(sorted(children.items()))
+        flags |= _CHILDREN
+    if values:
+        node += _NUMBER.pack(len(values)) + b"".join(values)
+        flags |= _VALUES
+    return node, flags
 
 
 def write_binary_indexes(
