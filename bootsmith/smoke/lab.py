@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from bootsmith.formats import (
 )
 from bootsmith.formats.netboot_network import ARMED, CURRENT, Network
 from bootsmith.site.network_guest import Servers
+from bootsmith.tools import fcgiwrap
 from bootsmith.tools.dnsmasq import running_dnsmasq
 from bootsmith.tools.ganesha import running_ganesha
 from bootsmith.tools.isc_dhcpd import running_isc_dhcpd
@@ -145,7 +146,16 @@ def lay_serving_root(root: Path, generation: Path) -> Path:
     (root / ARMED).mkdir()
     for directory in (root, root / "generations", place, root / ARMED):
         directory.chmod(0o755)  # servers read as users of their own, whatever our umask is
+    _let_hook_write(root / ARMED)
     return root
+
+
+def _let_hook_write(armed: Path) -> None:
+    """As `doit publish` and `doit arm` do where they make it: who is done disarms itself."""
+    if os.geteuid() == 0:
+        with suppress(LookupError):  # no web server's group, so no hook either
+            shutil.chown(armed, group=fcgiwrap.USER)
+            armed.chmod(0o2775)
 
 
 def _second_name(source: str, target: str) -> None:

@@ -13,7 +13,8 @@ from bootsmith.tools.run import RunningProgram, find_program, running_program
 from bootsmith.tools.unshare import Place, own_places
 
 _PROGRAM = "fcgiwrap"
-_USER = "www-data"  # of the web server and of fcgiwrap, in Debian's packages
+USER = "www-data"
+"""Of the web server and of fcgiwrap, in Debian's packages; its group has the same name."""
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 
@@ -37,11 +38,11 @@ def running_fcgiwrap(
         "-M",
         "0660",
         "-U",
-        _USER,
+        USER,
         "-G",
-        _USER,
+        USER,
     ]
-    argv += ["-u", _USER, "-g", _USER, "--", wrapper, "-f"]
+    argv += ["-u", USER, "-g", USER, "--", wrapper, "-f"]
     words = (*inside, *own_places(places))
     with running_program(argv, log=log, inside=words, needed_by=needed_by) as process:
         _wait_for(process, socket, log)

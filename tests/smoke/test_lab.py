@@ -43,8 +43,16 @@ def test_the_root_is_laid_as_on_a_head_node(generation, tmp_path):
     loader = place / "netboot/tftp/pxelinux.0"
     assert loader.samefile(generation / "netboot/tftp/pxelinux.0")
     assert os.readlink(loader.with_name("default")) == "pxelinux.0"
-    for directory in (root, root / "armed", root / "generations", place):
-        assert directory.stat().st_mode & 0o777 == 0o755
+    for directory in (root, root / "generations", place):
+        assert directory.stat().st_mode & 0o7777 == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories to groups")
+def test_the_hook_may_disarm_there(generation, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    armed = lay_serving_root(root, generation) / "armed"
+    assert (armed.stat().st_mode & 0o7777, armed.group()) == (0o2775, "www-data")
 
 
 def test_a_generation_without_netboot_tree(tmp_path):
