@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bootsmith.graph.layout import Layout
 from bootsmith.graph.verb import Option, Verb
 from bootsmith.site.models import Site
 
@@ -13,11 +14,12 @@ _ROOT = Option(
 _JSON = Option(name="json", about="for programs, as JSON", default=False, parameter="as_json")
 
 
-def plan_arming_verbs(site: Site | None) -> tuple[Verb, ...]:
+def plan_arming_verbs(site: Site | None, layout: Layout) -> tuple[Verb, ...]:
     """`--root` finds the place even if the recipes are broken."""
     power = site.netboot.power if site and site.netboot else None
     arguments = {
         "roots": {
+            "artifacts": str(layout.artifacts),
             "usual": site.netboot.root if site and site.netboot else None,
             "targets": {
                 name: {

@@ -30,7 +30,7 @@ def plan_verbs(layout: Layout, site: Site | None = None) -> tuple[Verb, ...]:
         _verify(layout, site),
         _prune(layout, site.generation.keep if site else None),
         _key(layout),
-        *plan_arming_verbs(site),
+        *plan_arming_verbs(site, layout),
     )
 
 

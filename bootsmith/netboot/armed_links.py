@@ -19,18 +19,22 @@ from typing import Any, Iterator  # noqa: UP035 - as long as Python 3.8 is about
 _PARTIAL = ".partial"
 _NEW, _OLD = "new-", "old-"
 # Debian's web servers and fcgiwrap run as this user, and so does the hook.
-_HOOK_GROUP = "www-data"
+HOOK_GROUP = "www-data"
+_WRITE_AND_ENTER = 0o3
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Do what `request` says of the directory `armed`; OSError where it cannot be.
 
     With `links` (name to target, None to remove it): make all of these changes, or none. Answers
-    `in_the_way`, a name that is not a link, or None. Otherwise: answers `inventory` (the text of
-    that file, None if it is not there), `installs` (names in that directory) and `links`.
+    `in_the_way`, a name that is not a link, or None, and `hook_may_write` (there; None if nobody
+    can say). Otherwise: answers `inventory` (the text of that file, None if it is not there),
+    `current` (where that link leads, None if it is none), whether it `leads` to a directory,
+    `installs` (names in that directory) and `links`.
     """
     if "links" in request:
-        return {"in_the_way": _change(request["armed"], request["links"])}
+        in_the_way = _change(request["armed"], request["links"])
+        return {"in_the_way": in_the_way, "hook_may_write": _hook_may_write(request["armed"])}
     try:
         with open(request["inventory"], encoding="ascii") as source:
             inventory = source.read()
@@ -38,7 +42,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         inventory = None
     armed = request["armed"]
     links = {name: _link_at(os.path.join(armed, name)) for name in _names_in(armed)}
-    return {"inventory": inventory, "installs": _names_in(request["installs"]), "links": links}
+    current = request["current"]
+    return {
+        "inventory": inventory,
+        "current": _link_at(current),
+        "leads": os.path.isdir(current),
+        "installs": _names_in(request["installs"]),
+        "links": links,
+    }
 
 
 def _names_in(directory: str) -> list[str]:
@@ -112,11 +123,24 @@ def _make_directory(armed: str) -> None:
     os.mkdir(armed)
     if os.geteuid() == 0:
         try:
-            group = grp.getgrnam(_HOOK_GROUP).gr_gid
+            group = grp.getgrnam(HOOK_GROUP).gr_gid
         except KeyError:
             return
         os.chown(armed, -1, group)
         os.chmod(armed, 0o2775)  # noqa: S103 - for the hook to write
+
+
+def _hook_may_write(armed: str) -> bool | None:
+    """None where there is no such group: the hook runs as somebody else then, or not at all."""
+    try:
+        group = grp.getgrnam(HOOK_GROUP)
+    except KeyError:
+        return None
+    status = os.stat(armed)
+    bits = status.st_mode
+    if status.st_gid == group.gr_gid:
+        bits >>= 3
+    return bits & _WRITE_AND_ENTER == _WRITE_AND_ENTER
 
 
 @contextlib.contextmanager

@@ -49,9 +49,11 @@ def arm_machines(
             f"{host.name} ({host.mac}) {'was armed already' if is_armed else 'is armed'}: "
             f"it boots {installer} until it is disarmed"
         )
-    place.change_links(links)
+    hook_may_write = place.change_links(links)
     for line in news:
         say(line)
+    if hook_may_write is False:
+        say(place.hook_warning)
     for command, host in zip(commands, hosts, strict=bool(commands)):
         power_cycle(command, host)
         say(f"{host.name} is power cycled")

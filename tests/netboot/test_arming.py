@@ -292,6 +292,77 @@ def test_a_root_without_hosts_is_told(root):
     )
 
 
+DELIVER = "deliver one: doit publish"
+BUILD = "make it current: doit build, or doit rollback --to ID for one of doit generations"
+
+
+@pytest.mark.parametrize("is_built_here", [False, True])
+def test_a_lost_current_is_told(root, is_built_here):
+    """Where the site's own artifacts are served, nothing is to be delivered."""
+    roots = {**root.roots, "artifacts": str(root.directory) if is_built_here else "/srv/site"}
+    elsewhere = {**roots, "targets": {"far": target(ssh="h:/srv/boot")}}
+    (root.directory / "current").unlink()
+    hint = BUILD if is_built_here else DELIVER
+    for given, chosen in ((roots, None), (roots, str(root.directory)), (elsewhere, None)):
+        with pytest.raises(PublishError) as caught:
+            arm(root, "web1", roots=given, chosen=chosen)
+        assert str(caught.value) == (f"{root.directory}: has no current generation\n  next: {hint}")
+    (root.directory / "current").symlink_to("generations/2026-11-19.1")
+    with pytest.raises(PublishError) as caught:
+        arm(root, "web1", roots=roots)
+    assert str(caught.value) == (
+        f"{root.directory}: its current generation is not there any more; "
+        f"expected generations/2026-11-19.1\n  next: {hint}"
+    )
+
+
+def test_a_root_that_leads_to_the_artifacts_is_built_here(root, tmp_path):
+    (tmp_path / "srv").symlink_to(root.directory)
+    roots = {"usual": str(tmp_path / "srv"), "targets": {}, "artifacts": str(root.directory)}
+    (root.directory / "current").unlink()
+    with pytest.raises(PublishError) as caught:
+        arm(root, "web1", roots=roots)
+    assert caught.value.hint == BUILD
+
+
+def test_without_a_root_what_lacks_first_is_said_first(root, tmp_path):
+    """`doit publish` would only say that nothing is current."""
+    roots = {"usual": "/srv/none", "targets": {}, "artifacts": str(root.directory)}
+    with pytest.raises(PublishError, match="is not on this machine"):
+        arm(root, "web1", roots=roots)
+    (root.directory / "current").unlink()
+    with pytest.raises(PublishError) as caught:
+        arm(root, "web1", roots=roots)
+    assert str(caught.value) == f"{root.directory}: has no current generation\n  next: {BUILD}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories to groups")
+@pytest.mark.parametrize(
+    "mode,group,is_told",
+    [
+        (0o755, "root", True),
+        (0o755, "www-data", True),
+        (0o2775, "root", True),
+        (0o757, "www-data", True),  # what others may do counts for others only
+        (0o2775, "www-data", False),
+        (0o1777, "root", False),
+    ],
+)
+def test_a_hook_that_may_not_write_is_told(root, mode, group, is_told):
+    armed = root.directory / "armed"
+    armed.mkdir()
+    os.chown(armed, 0, grp.getgrnam(group).gr_gid)
+    armed.chmod(mode)
+    arm(root, "web1")
+    warning = (
+        f"{armed}: www-data cannot write there, so no installer can say that it is done, and "
+        "machines install themselves again and again\n"
+        f"  next: chgrp www-data {armed} && chmod 2775 {armed}"
+    )
+    assert root.said[1:] == ([warning] if is_told else [])
+    assert armed.stat().st_mode & 0o7777 == mode
+
+
 def test_machines_are_power_cycled_once_all_are_armed(root, tmp_path):
     log = tmp_path / "log"
     script = f'echo "$1 $2 $3" $(ls {root.directory}/armed | wc -l) >>{log}'
