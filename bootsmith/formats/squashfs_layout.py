@@ -16,6 +16,7 @@ INODE = Struct("<HHHHII")
 DIRECTORY = Struct("<IIHHI")
 LONG_DIRECTORY = Struct("<IIIIHHI")
 FILE = Struct("<IIII")
+FILE_INODE = Struct(INODE.format + FILE.format[1:])  # both at once: most inodes are this
 LONG_FILE = Struct("<QQQIIII")
 LINK = Struct("<II")
 DIRECTORY_HEADER = Struct("<III")

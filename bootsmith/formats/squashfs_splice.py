@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bootsmith.errors import FormatError
 from bootsmith.formats import squashfs_layout as layout
@@ -175,18 +176,20 @@ class _Tree:
     @property
     def kept_files(self) -> list[tuple[FileNode, SquashfsEntry]]:
         """Files of the old image that are still there, and their entries."""
-        return [(node, self._entries[node]) for node in self._files() if node in self._entries]
+        return [(node, self._entries[node]) for node in self._files if node in self._entries]
 
     @property
     def new_files(self) -> list[tuple[FileNode, bytes, SquashfsEntry | None]]:
         """Files that are new, their contents, and what each one replaces, by path."""
         return [
             (node, self._contents[node], self._replaced.get(node))
-            for node in self._files()
+            for node in self._files
             if node in self._contents
         ]
 
+    @cached_property
     def _files(self) -> list[FileNode]:
+        """All there are, to be asked for once all edits are applied."""
         found: dict[FileNode, None] = {}
         pending: list[Node] = [self.root]
         while pending:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from struct import Struct
+from struct import Struct, pack
 
 from bootsmith.formats import squashfs_layout as layout
 from bootsmith.formats.squashfs_compressor import SquashfsCompressor
@@ -179,12 +179,19 @@ class _TreeWriter:
         self._numbers: dict[int, int] = {}  # by id(): nodes are alive as long as we are
         self._links: Counter[int] = Counter()
         self._parents: dict[int, DirectoryNode] = {}
+        self._sorted: dict[int, list[tuple[bytes, Node]]] = {}
+
+    def _children(self, directory: DirectoryNode) -> list[tuple[bytes, Node]]:
+        found = self._sorted.get(id(directory))
+        if found is None:
+            found = self._sorted[id(directory)] = sorted(directory.children.items())
+        return found
 
     def write(self, root: DirectoryNode) -> None:
         directories = list(self._directories_inside_out(root))
         files: list[FileNode | LinkNode] = []
         for directory in directories:
-            for _, child in sorted(directory.children.items()):
+            for _, child in self._children(directory):
                 if not isinstance(child, DirectoryNode):
                     if not self._links[id(child)]:
                         files.append(child)
@@ -197,7 +204,7 @@ class _TreeWriter:
             self._write_inode(self._directory_inode(directory))
 
     def _directories_inside_out(self, directory: DirectoryNode) -> Iterator[DirectoryNode]:
-        for _, child in sorted(directory.children.items()):
+        for _, child in self._children(directory):
             if isinstance(child, DirectoryNode):
                 self._parents[id(child)] = directory
                 yield from self._directories_inside_out(child)
@@ -217,26 +224,25 @@ class _TreeWriter:
             fields = layout.LINK.pack(links, len(node.target))
             return self._inode_head(layout.LINK_TYPE, node) + fields + node.target
         fragment = layout.NO_FRAGMENT if node.fragment is None else node.fragment
-        lengths = Struct(f"<{len(node.block_lengths)}I").pack(*node.block_lengths)
+        lengths = pack(f"<{len(node.block_lengths)}I", *node.block_lengths)
         if links > 1 or node.sparse_bytes or max(node.first_block, node.size_bytes) >> 32:
-            head = self._inode_head(layout.LONG_FILE_TYPE, node)
             fields = layout.LONG_FILE.pack(
                 *(node.first_block, node.size_bytes, node.sparse_bytes, links),
                 *(fragment, node.fragment_offset, layout.NO_XATTRS),
             )
-        else:
-            head = self._inode_head(layout.FILE_TYPE, node)
-            fields = layout.FILE.pack(
-                node.first_block, fragment, node.fragment_offset, node.size_bytes
-            )
-        return head + fields + lengths
+            return self._inode_head(layout.LONG_FILE_TYPE, node) + fields + lengths
+        inode = layout.FILE_INODE.pack(
+            *(layout.FILE_TYPE, node.mode, 0, 0, 0, self._numbers[id(node)]),
+            *(node.first_block, fragment, node.fragment_offset, node.size_bytes),
+        )
+        return inode + lengths
 
     def _directory_inode(self, node: DirectoryNode) -> bytes:
         size = layout.EMPTY_DIRECTORY_BYTES
         place = first_place = self.directories.write(b"")
         indexes: list[tuple[int, int, bytes]] = []
-        for run in self._runs(node):
-            listed = self._listed(run)
+        for run_block, run in self._runs(node):
+            listed = _listed(run_block, run)
             place = self.directories.write(listed)
             if place[0] != (indexes[-1][1] if indexes else first_place[0]):
                 # Where a look-up by name may skip to: the first run of each metadata block.
@@ -265,36 +271,38 @@ class _TreeWriter:
             block, links, size, offset, parent_number
         )
 
-    def _runs(self, node: DirectoryNode) -> Iterator[list[tuple[bytes, Node]]]:
-        """Children that may stand behind one header: those with inodes in one block.
+    def _runs(self, node: DirectoryNode) -> Iterator[tuple[int, list[_Listed]]]:
+        """Children that may stand behind one header, and the block that their inodes are in.
 
         Their numbers are near each other then, as the header wants it too.
         """
-        run: list[tuple[bytes, Node]] = []
+        run: list[_Listed] = []
         run_block = 0
-        for name, child in sorted(node.children.items()):
-            block = self.references[self._numbers[id(child)] - 1] >> 16
-            if run and (len(run) == layout.MOST_ENTRIES_OF_A_HEADER or block != run_block):
-                yield run
+        for name, child in self._children(node):
+            number = self._numbers[id(child)]
+            reference = self.references[number - 1]
+            if run and (
+                len(run) == layout.MOST_ENTRIES_OF_A_HEADER or reference >> 16 != run_block
+            ):
+                yield run_block, run
                 run = []
-            run_block = block
-            run.append((name, child))
+            run_block = reference >> 16
+            run.append((name, number, reference & 0xFFFF, _TYPE_OF[type(child)]))
         if run:
-            yield run
+            yield run_block, run
 
-    def _listed(self, run: list[tuple[bytes, Node]]) -> bytes:
-        numbers = [self._numbers[id(child)] for _, child in run]
-        block = self.references[numbers[0] - 1] >> 16
-        parts = [layout.DIRECTORY_HEADER.pack(len(run) - 1, block, numbers[0])]
-        for (name, child), number in zip(run, numbers, strict=True):
-            offset = self.references[number - 1] & 0xFFFF
-            parts += (
-                layout.DIRECTORY_ENTRY.pack(
-                    offset, number - numbers[0], _TYPE_OF[type(child)], len(name) - 1
-                ),
-                name,
-            )
-        return b"".join(parts)
+
+_Listed = tuple[bytes, int, int, int]
+"""A child's name, and its inode: number, offset in its block, type."""
+
+
+def _listed(block: int, run: list[_Listed]) -> bytes:
+    first = run[0][1]
+    parts = [layout.DIRECTORY_HEADER.pack(len(run) - 1, block, first)]
+    for name, number, offset, kind in run:
+        parts.append(layout.DIRECTORY_ENTRY.pack(offset, number - first, kind, len(name) - 1))
+        parts.append(name)
+    return b"".join(parts)
 
 
 _TYPE_OF = {
