@@ -90,7 +90,8 @@ def _option_answer(task: str, option: str, tasks: Mapping[str, str]) -> str:
             f"usage: doit [--quiet | --json] [-n N] {task}\n\n{summary}\n\n"
             f"  -n N      do up to N steps at once\n"
             f"  --quiet   say what failed and nothing else; before the name, as -n\n"
-            f"  --json    one object a line, for programs\n\n"
+            f"  --json    one object a line, for programs\n"
+            f"  lock=fail end at once if another run is at work, rather than wait for it\n\n"
             f"what stands behind it: doit explain {task}; everything there is: doit list --all"
         )
     raise PublishError(

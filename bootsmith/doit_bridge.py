@@ -32,7 +32,7 @@ from doit.reporter import ConsoleReporter
 from bootsmith.command_line import early_answer
 from bootsmith.errors import BootsmithError, PublishError, RecipeError
 from bootsmith.files.storage_errors import named_storage_errors
-from bootsmith.front import COMPLETION, UNFINISHED, is_plain_build
+from bootsmith.front import COMPLETION, UNFINISHED, end_unread, is_plain_build
 from bootsmith.graph.execute import Executor
 from bootsmith.graph.key import shown
 from bootsmith.graph.layout import Layout
@@ -119,7 +119,7 @@ def _answer_early(
         print(error, file=sys.stderr)
         sys.exit(_EXIT_BAD_WORDS)
     if answer is not None:
-        print(answer)
+        _RUN.report.say(answer)
         sys.exit(0)
 
 
@@ -429,14 +429,8 @@ def _explain(executor: Executor, names: Sequence[str]) -> TaskError | None:
     except BootsmithError as error:
         return TaskError(str(error))
     except BrokenPipeError:
-        _end_unread()
+        end_unread(sys.stdout)
     return None
-
-
-def _end_unread() -> NoReturn:
-    """`doit hosts | head`: nobody reads on."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(_EXIT_SIGNAL + signal.SIGPIPE)
 
 
 def verb_tasks(layout: Layout, verbs: Sequence[Verb]) -> Iterator[dict[str, Any]]:
@@ -472,29 +466,30 @@ def _doit_option(option: Option) -> dict[str, Any]:
 def _speak(layout: Layout, verb: Verb, **words: Any) -> TaskError | None:
     """Call a verb's function with what the person gave."""
     executor = _RUN.executor or Executor(layout, ())
+    again = f"doit {verb.name} again"
     try:
         words = verb.sorted_words(words)
         if words.pop("help"):
             print(verb.usage)
             return None
         if verb.changes or (verb.changes_if is not None and words[verb.changes_if]):
-            with named_storage_errors(layout.artifacts):
+            with named_storage_errors(layout.artifacts, again=again):
                 _take_lock(executor)
         module, _, name = verb.call.partition(":")
         function = getattr(importlib.import_module(module), name)
         wanted = inspect.signature(function).parameters
         place = layout.artifacts
-        with _RUN.report.working(verb.name) as progress, named_storage_errors(place):
+        with _RUN.report.working(verb.name) as progress, named_storage_errors(place, again=again):
             offered = {"say": _RUN.report.say, "progress": progress}
             words.update((name, offered[name]) for name in offered if name in wanted)
             function(**verb.arguments, **words)
     except BootsmithError as error:
         return TaskError(str(error))
     except BrokenPipeError:
-        _end_unread()
+        end_unread(sys.stdout)
     except OSError as error:
         # A full or read-only disk, a directory of another user: no defect, so no traceback.
-        return TaskError(f"doit {verb.name}: {error}\n  next: see to that, then say it again")
+        return TaskError(f"doit {verb.name}: {error}\n  next: see to that, then {again}")
     finally:
         executor.close()
     return None

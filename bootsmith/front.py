@@ -20,6 +20,7 @@ import time
 TYPE_CHECKING = False  # as typing says, without importing it
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn, TextIO
 
 SNAPSHOT = "artifacts/cache/unchanged"
 _STATE = "artifacts/state.sqlite3"
@@ -30,6 +31,10 @@ COMPLETION = "__complete"
 UNFINISHED: list[str] = []
 """The words of the line up to the cursor, where completion asks."""
 _BAD_WORDS = 3  # as doit for words that it does not know
+_ONLY_SAY = ("help", "-h", "--help", "--version", "list", "info", "explain", COMPLETION)
+"""What begins a command line that changes nothing."""
+_TAKES_VALUE = ("-n", "--process", "-P", "--parallel-type", "-d", "--dir", "-f", "--file")
+_EXIT_UNREAD = 128 + 13  # as shells report a program that SIGPIPE ended
 VERSION = 2
 _SECONDS = "{seconds}"
 
@@ -38,6 +43,10 @@ def main() -> int:
     """Run `doit`, or answer for it."""
     started = time.monotonic()
     take_report_option(sys.argv)
+    if sys.argv[1:2] and sys.argv[1] in _ONLY_SAY:
+        import signal
+
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `doit list | head` ends as others do
     report = os.environ.get(REPORT)
     if is_plain_build(sys.argv) and report != "json":
         closing = closing_line_if_unchanged()
@@ -73,14 +82,24 @@ def main() -> int:
 def take_report_option(argv: list[str]) -> None:
     """Turn `--quiet`, `--plain` or `--json` of a run into BOOTSMITH_REPORT.
 
-    Before the first word, or right behind `build`: verbs have a `--json` of their own.
+    Before the first name, or right behind `build`: verbs have a `--json` of their own.
     """
-    for position in (1, 2):
-        if argv[1:position] in ([], ["build"]) and argv[position : position + 1]:
-            word = argv[position]
-            if word in ("--quiet", "--plain", "--json"):
-                os.environ[REPORT] = word.removeprefix("--")
-                del argv[position]
+    position = 1
+    while position < len(argv):
+        word = argv[position]
+        if word in ("--quiet", "--plain", "--json"):
+            os.environ[REPORT] = word.removeprefix("--")
+            del argv[position]
+        elif word[:1] == "-" or word in ("run", "build") or "=" in word:
+            position += 2 if word in _TAKES_VALUE else 1
+        else:
+            return
+
+
+def end_unread(stream: TextIO) -> NoReturn:
+    """Leave because nobody reads on: `doit hosts | head`. What is finished stays finished."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(_EXIT_UNREAD)
 
 
 def is_plain_build(argv: list[str]) -> bool:

@@ -52,7 +52,7 @@ Machines                                                            docs/invento
 Of doit itself
   doit list --all               every step and command
   doit clean usbkey:default     remove what a step has made
-  doit info usbkey:default      what a step needs and makes
+  doit --version                which bootsmith this is, and which doit
   doit forget, ignore, reset-dep, dumpdb: without effect, since files alone decide here
 
   -n N       do up to N steps at once
@@ -67,6 +67,32 @@ DOIT_COMMANDS = frozenset(
     "clean dumpdb forget help ignore info list reset-dep strace tabcompletion".split()
 )
 HELP = ("-h", "--help")
+_WITHOUT_EFFECT = "without effect here: what is stale is decided by files alone"
+_HELP_ABOUT = {
+    "list": """usage: doit list [--all] [STEP...]
+
+commands and kinds of steps; --all: every step; -q: names only
+
+examples:
+  doit list --all
+  doit list --all usbkey        # the steps of one kind""",
+    "clean": """usage: doit clean [-n] [--clean-all] [STEP...]
+
+remove what these steps have made below artifacts/build; generations and locks stay
+
+  -n            show what would be removed
+  --clean-all   everything that can be built again
+
+examples:
+  doit clean usbkey:default     # the next build makes it again""",
+    "info": """usage: doit info STEP...
+
+the same as doit explain: what a step reads, and why it would be done again""",
+    **{
+        name: f"doit {name}: {_WITHOUT_EFFECT}"
+        for name in ("forget", "ignore", "reset-dep", "dumpdb")
+    },
+}
 # What `doit run` takes before the first name, as getopt(3) writes it down.
 _SHORT = "acd:f:hkn:o:P:r:sv:"
 _LONG = (
@@ -83,10 +109,12 @@ def seen_to(words: Sequence[str], *, is_site: bool) -> str | list[str]:
     `words` stand behind the program's name; `is_site` says whether there is a dodo.py here.
     """
     said = [word for word in words if word[:1] == "-" or "=" not in word]
+    if said == ["--version"]:
+        return _versions()
     if said[:1] == ["help"]:
         return OVERVIEW if said[1:] in ([], ["run"], ["help"]) else _help_about(said[1])
     if said[:1] and said[0] in DOIT_COMMANDS:
-        return ["help", said[0]] if set(HELP) & {*said} else _of_a_site(list(words), is_site)
+        return _command_of_doit(said, words, is_site)
     start = 1 if said[:1] == ["run"] else 0
     try:
         options, names = getopt.getopt(said[start:], _SHORT, _LONG)
@@ -106,8 +134,31 @@ def seen_to(words: Sequence[str], *, is_site: bool) -> str | list[str]:
     return _of_a_site(list(words), is_site or bool(_ELSEWHERE & {name for name, _ in options}))
 
 
-def _help_about(name: str) -> list[str]:
-    """doit's commands have pages of doit; steps and verbs answer for themselves."""
+def _command_of_doit(said: list[str], words: Sequence[str], is_site: bool) -> str | list[str]:
+    name = said[0]
+    if set(HELP) & {*said}:
+        return _help_about(name)
+    if name == "info":  # doit knows neither our inputs nor what is stale
+        return _of_a_site(["explain", *words[1:]], is_site)
+    if name == "list" and {"-s", "--status"} & {*said}:
+        raise PublishError(
+            "doit list", "does not know what is stale", hint="doit explain shows what would be done"
+        )
+    return _of_a_site(list(words), is_site)
+
+
+def _versions() -> str:
+    import platform
+    from importlib.metadata import version  # slow, and for this answer only
+
+    python = platform.python_version()
+    return f"bootsmith {version('bootsmith')} (doit {version('doit')}, Python {python})"
+
+
+def _help_about(name: str) -> str | list[str]:
+    """Few of doit's commands need doit's own pages; steps and verbs answer for themselves."""
+    if name in _HELP_ABOUT:
+        return _HELP_ABOUT[name]
     return ["help", name] if name in DOIT_COMMANDS else [name, "--help"]
 
 

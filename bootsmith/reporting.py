@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
 from bootsmith.formats.human_bytes import human_bytes
-from bootsmith.front import REPORT
+from bootsmith.front import REPORT, end_unread
 
 Progress = Callable[[str, int, int | None], None]
 CHOICES = ("live", "plain", "quiet", "json")
@@ -124,8 +124,7 @@ class Report:
 
     def say(self, text: str) -> None:
         """A line of an answer: it goes to standard output, for people and for pipes."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        _write(sys.stdout, text)
 
     def built(self, label: str, seconds: float, size_bytes: int) -> None:
         """One step was done."""
@@ -145,8 +144,7 @@ class Report:
 
     def line(self, text: str) -> None:
         """One line, now."""
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        _write(self.stream, text)
 
 
 class QuietReport(Report):
@@ -191,6 +189,14 @@ class JsonReport(QuietReport):
 
     def _event(self, event: str, **values: Any) -> None:
         self.say(json.dumps({"event": event, **values}))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        end_unread(stream)
 
 
 def _unsaid(message: str, done: int, total: int | None) -> None:

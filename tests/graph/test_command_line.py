@@ -134,17 +134,36 @@ def test_rows_that_begin_alike(word, said):
         ("lock=fail -n2 -v 1 build", "lock=fail -n2 -v 1 build"),
         ("run --process=2 build", "run --process=2 build"),
         ("list --all --nonsense", "list --all --nonsense"),
-        ("list --help", "help list"),
-        ("help list", "help list"),
+        ("help strace", "help strace"),
+        ("info usbkey:x", "explain usbkey:x"),
         ("help build", "build --help"),
         ("help biuld", "biuld --help"),
         ("-h prune", "prune --help"),
-        ("--version", "--version"),
         ("prune --keep x", "prune --keep x"),
     ],
 )
 def test_what_doit_is_given(line, seen):
     assert seen_to(line.split(), is_site=True) == seen.split()
+
+
+@pytest.mark.parametrize(
+    "line,said",
+    [
+        ("--version", "bootsmith 0."),
+        ("list --help", "usage: doit list"),
+        ("help list", "usage: doit list"),
+        ("clean -h", "usage: doit clean"),
+        ("help forget", "without effect here"),
+    ],
+)
+def test_what_is_answered_at_once(line, said):
+    assert said in seen_to(line.split(), is_site=False)
+
+
+@pytest.mark.parametrize("line", ["list -s", "list --all --status"])
+def test_doit_does_not_know_what_is_stale(line):
+    with pytest.raises(PublishError, match="does not know what is stale"):
+        seen_to(line.split(), is_site=True)
 
 
 @pytest.mark.parametrize("line", ["help", "-h", "--help", "help help", "help run", "run --help"])

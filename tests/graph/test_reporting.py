@@ -132,7 +132,16 @@ def test_steps_below_an_equal_output_are_counted_as_saved(site):
     assert "1 built, 2 unchanged (1 of them saved by a cut-off) in " in run.stderr
 
 
-@pytest.mark.parametrize("words", [["--quiet"], ["--quiet", "build"], ["build", "--quiet"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--quiet"],
+        ["--quiet", "build"],
+        ["build", "--quiet"],
+        ["-n", "1", "--quiet", "build"],
+        ["run", "lock=fail", "--quiet"],
+    ],
+)
 def test_quiet_says_nothing(site, words):
     run = doit(site, *words)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
@@ -204,6 +213,20 @@ def test_a_reader_may_leave_early(site):
         check=True,
     )
     assert (run.stdout, run.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize("words", ["--json", "--plain", "list --all", "help", "explain", "-h"])
+def test_nobody_is_told_that_nobody_reads(site, words):
+    closed = 'exec 3>&1 4>&2; { "$@" 2>&1; echo $? >&4; } | : >&3'
+    run = subprocess.run(
+        ["sh", "-c", closed, "sh", sys.executable, "-c", FRONT, *words.split()],
+        cwd=site,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (run.stdout, run.stderr) == ("", "141\n")
 
 
 def test_an_empty_word_is_no_word(site):
