@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -459,6 +463,99 @@ def test_package_with_other_files_is_refused(repository: Repository) -> None:
         "ERROR: a-1.0-r0: BAD archive: its files are not those that were packed"
     )
     assert not (repository.root / "usr/share/a").exists()
+
+
+# Many packages are proven together, what is not proven so by itself
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The address of what is in the test's directory, and each path that was asked for."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path.rpartition("/")[2])
+            super().do_GET()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path))) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/apks", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_each_file_is_fetched_once(repository: Repository, web: tuple[str, list[str]]) -> None:
+    url, asked = web
+    names = [f"p{number}" for number in range(5)]
+    for name in names:
+        repository.add(name)
+    repository.sign()
+    repository.apk("--repository", url, "add", *names, repository=False)
+    assert repository.installed() == [f"{name}-1.0-r0" for name in names]
+    assert asked == ["APKINDEX.tar.gz", *(f"{name}-1.0-r0.apk" for name in names)]
+
+
+def test_packages_with_much_control_or_of_much_size_are_installed(repository: Repository) -> None:
+    # Noise does not get smaller when it is packed: the head that is searched ends before the
+    # data part of the first; the second is more than a batch.
+    repository.add("wordy", summary=random.Random(1).randbytes(3000).hex())
+    large = random.Random(2).randbytes(5 << 20).hex()
+    repository.add("large", files={"usr/share/large": large})
+    repository.add("small")
+    repository.sign()
+    repository.apk("add", "wordy", "large", "small")
+    assert repository.installed() == ["large-1.0-r0", "small-1.0-r0", "wordy-1.0-r0"]
+    assert (repository.root / "usr/share/large").read_text() == large
+
+
+@pytest.mark.parametrize("by_http", [False, True])
+def test_bad_packages_do_not_keep_good_ones_out(
+    repository: Repository, web: tuple[str, list[str]], by_http: bool
+) -> None:
+    paths = {name: repository.add(name) for name in "abcdef"}
+    repository.sign()
+    cut = paths["b"].read_bytes()
+    paths["b"].write_bytes(cut[: len(cut) // 2])
+    paths["c"].unlink()
+    paths["d"].write_bytes(paths["a"].read_bytes())
+    changed = bytearray(paths["e"].read_bytes())
+    changed[-9] ^= 1
+    paths["e"].write_bytes(changed)
+    where = ["--repository", web[0]] if by_http else []
+    done = repository.apk(*where, "add", *"abcdef", repository=not by_http, status=1)
+    assert errors_of(done).splitlines() == [
+        "ERROR: b-1.0-r0: BAD archive: its control part is not the one in the index",
+        "ERROR: c-1.0-r0: package mentioned in index not found (try 'apk update')",
+        "ERROR: d-1.0-r0: BAD archive: its control part is not the one in the index",
+        "ERROR: e-1.0-r0: BAD archive: its files are not those that were packed",
+        "4 error(s); 0 MiB in 2 packages",
+    ]
+    assert repository.installed() == ["a-1.0-r0", "f-1.0-r0"]
+    assert sorted(path.name for path in (repository.root / "usr/share").iterdir()) == ["a", "f"]
+
+
+@pytest.mark.parametrize("part, what", [("control", "its control part"), ("data", "its files")])
+def test_a_changed_byte_is_refused_beside_good_packages(
+    repository: Repository, web: tuple[str, list[str]], part: str, what: str
+) -> None:
+    url, asked = web
+    paths = {name: repository.add(name) for name in "abc"}
+    repository.sign()
+    whole = read_apk(paths["b"].read_bytes())
+    changed = bytearray(paths["b"].read_bytes())
+    # In the header of a gzip member, which says when: what is in the member stays the same.
+    behind = len(whole.data_raw) + (len(whole.control_raw) if part == "control" else 0)
+    changed[-behind + 4] ^= 1
+    paths["b"].write_bytes(changed)
+    done = repository.apk("--repository", url, "add", *"abc", repository=False, status=1)
+    assert errors_of(done).startswith(f"ERROR: b-1.0-r0: BAD archive: {what}")
+    assert repository.installed() == ["a-1.0-r0", "c-1.0-r0"]
+    assert sorted(asked[1:]) == [f"{name}-1.0-r0.apk" for name in "abbc"]
 
 
 def test_missing_package_stops_everything(repository: Repository) -> None:

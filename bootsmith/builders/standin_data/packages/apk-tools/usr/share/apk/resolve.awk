@@ -1,6 +1,6 @@
 # Chooses packages. Input: the installed database, the indexes (each record led by
 # "@:repository/arch"), the world file, in that order. Output, tab separated:
-#   I  name  version  sha1-of-control  repository    install this, dependencies first
+#   I  name  version  sha1-of-control  size  repository    install this, dependencies first
 #   E  text                                          something that cannot be had
 
 BEGIN {
@@ -18,7 +18,7 @@ FILENAME == ARGV[3] {
 /^@:/ { repository[count + 1] = substr($0, 3); next }
 {
 	letter = substr($0, 1, 1)
-	if (index("PVCDpiku", letter)) field[letter] = substr($0, 3)
+	if (index("PVCDSpiku", letter)) field[letter] = substr($0, 3)
 }
 
 function end_record(    total, list, i, name, number) {
@@ -28,6 +28,7 @@ function end_record(    total, list, i, name, number) {
 	package[count] = field["P"]
 	versions[count] = field["V"]
 	checksum[count] = field["C"]
+	size[count] = field["S"] + 0
 	depends[count] = field["D"]
 	install_if[count] = field["i"]
 	priority[count] = ("k" in field) ? field["k"] + 0 : -1
@@ -194,6 +195,6 @@ END {
 	for (i = 1; i <= order_count; i++) {
 		which = order[i]
 		if (is_installed[which]) continue
-		printf "I\t%s\t%s\t%s\t%s\n", package[which], versions[which], digest_hex(checksum[which]), repository[which]
+		printf "I\t%s\t%s\t%s\t%d\t%s\n", package[which], versions[which], digest_hex(checksum[which]), size[which], repository[which]
 	}
 }
