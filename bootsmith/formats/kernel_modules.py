@@ -8,7 +8,7 @@ module names have `_` where file names may have `-`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -55,9 +55,20 @@ class ModuleCatalog:
     dependencies: Mapping[str, tuple[str, ...]]
     softdeps: Mapping[str, tuple[str, ...]]
     path_by_name: Mapping[str, str]
-    aliases: Sequence[tuple[str, str]]
     builtin_names: frozenset[str]
-    builtin_aliases: Sequence[tuple[str, str]]
+    alias_text: bytes
+    builtin_modinfo: bytes
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """Those of modules; they are many, and few kernels have a softdep that asks for one."""
+        return Aliases(_read_aliases(self.alias_text))
+
+    @cached_property
+    def builtin_aliases(self) -> Aliases:
+        """Those of what is built in."""
+        pairs = builtin_aliases(self.builtin_modinfo)
+        return Aliases((alias, name) for name, alias in pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +94,11 @@ def read_module_catalog(
         dependencies=dependencies,
         softdeps=_read_softdeps(texts.get("modules.softdep", b"")),
         path_by_name={module_name(path): path for path in dependencies},
-        aliases=_read_aliases(texts.get("modules.alias", b"")),
         builtin_names=frozenset(
             module_name(line) for line in _lines(texts.get("modules.builtin", b""))
         ),
-        builtin_aliases=builtin_aliases(texts.get("modules.builtin.modinfo", b"")),
+        alias_text=texts.get("modules.alias", b""),
+        builtin_modinfo=texts.get("modules.builtin.modinfo", b""),
     )
 
 
@@ -100,7 +111,6 @@ def close_over(catalog: ModuleCatalog, chosen: Iterable[str]) -> ModuleClosure:
     by_dependency: dict[str, str] = {}
     by_softdep: dict[str, str] = {}
     unresolved = []
-    look_up = _LookUp(catalog)
     queue = list(dict.fromkeys(chosen))
     kept = set(queue)
     for path in queue:  # it grows while we walk it
@@ -110,7 +120,7 @@ def close_over(catalog: ModuleCatalog, chosen: Iterable[str]) -> ModuleClosure:
                 kept.add(needed)
                 queue.append(needed)
         for wish in catalog.softdeps.get(module_name(path), ()):
-            found = look_up(wish)
+            found = _answering(catalog, wish)
             if found is None:
                 unresolved.append((module_name(path), wish))
                 continue
@@ -225,61 +235,50 @@ def _read_aliases(text: bytes) -> list[tuple[str, str]]:
     return found
 
 
-class _LookUp:
-    """Finds what answers a wish; the many aliases are sorted once, on the first alias."""
+def _answering(catalog: ModuleCatalog, wish: str) -> list[str] | None:
+    """Paths that answer `wish`; empty if it is built in, None if nothing answers."""
+    name = wish.replace("-", "_")
+    path_by_name = catalog.path_by_name
+    if name in path_by_name:
+        return [path_by_name[name]]
+    modules = catalog.aliases.matching(name)
+    if modules:
+        # An alias of a module that was dropped from this tree leads nowhere.
+        return [path_by_name[module] for module in modules if module in path_by_name]
+    if name in catalog.builtin_names or catalog.builtin_aliases.matching(name):
+        return []
+    return None
 
-    def __init__(self, catalog: ModuleCatalog) -> None:
-        self._catalog = catalog
-
-    def __call__(self, wish: str) -> list[str] | None:
-        """Paths that answer `wish`; empty if it is built in, None if nothing answers."""
-        name = wish.replace("-", "_")
-        path_by_name = self._catalog.path_by_name
-        if name in path_by_name:
-            return [path_by_name[name]]
-        modules = _matching(self._aliases, name)
-        if modules:
-            # An alias of a module that was dropped from this tree leads nowhere.
-            return [path_by_name[module] for module in modules if module in path_by_name]
-        if name in self._catalog.builtin_names or _matching(self._builtin_aliases, name):
-            return []
-        return None
-
-    @cached_property
-    def _aliases(self) -> _Aliases:
-        return _sort_aliases(self._catalog.aliases)
-
-    @cached_property
-    def _builtin_aliases(self) -> _Aliases:
-        return _sort_aliases((alias, name) for name, alias in self._catalog.builtin_aliases)
-
-
-_Aliases = tuple[dict[str, list[str]], list[tuple[str, str, str]]]
-"""Plain aliases to modules, and (beginning, pattern, module) of those with wildcards."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 
 
-def _sort_aliases(pairs: Iterable[tuple[str, str]]) -> _Aliases:
-    plain: dict[str, list[str]] = {}
-    patterns = []
-    for alias, module in pairs:
-        if "*" in alias or "?" in alias or "[" in alias:
-            pattern = normalize_alias(alias)
-            if pattern is not None:
-                patterns.append((_WILDCARD.split(pattern, 1)[0], pattern, module))
-        else:
-            plain.setdefault(alias.replace("-", "_"), []).append(module)
-    return plain, patterns
+class Aliases:
+    """What modules answer to, found by what the alias begins with."""
 
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._plain: dict[str, list[str]] = {}
+        # By what stands before the first wildcard: (turn, pattern, module).
+        self._patterns: dict[str, list[tuple[int, str, str]]] = {}
+        for turn, (alias, module) in enumerate(pairs):
+            wildcard = _WILDCARD.search(alias)
+            if wildcard is None:
+                self._plain.setdefault(alias.replace("-", "_"), []).append(module)
+            elif (pattern := normalize_alias(alias)) is not None:
+                beginning = pattern[: wildcard.start()]
+                self._patterns.setdefault(beginning, []).append((turn, pattern, module))
 
-def _matching(aliases: _Aliases, name: str) -> list[str]:
-    plain, patterns = aliases
-    modules = list(plain.get(name, ()))
-    for beginning, pattern, module in patterns:
-        if name.startswith(beginning) and fnmatchcase(name, pattern):
-            modules.append(module)
-    return list(dict.fromkeys(modules))
+    def matching(self, name: str) -> list[str]:
+        """Names of the modules with an alias that matches, plain ones first."""
+        beginnings = (name[:end] for end in range(len(name) + 1))
+        found = [
+            (turn, module)
+            for beginning in beginnings
+            for turn, pattern, module in self._patterns.get(beginning, ())
+            if fnmatchcase(name, pattern)
+        ]
+        modules = [*self._plain.get(name, ()), *(module for _, module in sorted(found))]
+        return list(dict.fromkeys(modules))
 
 
 def _filter_dependencies(text: bytes, kept: Mapping[str, str]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -225,7 +226,7 @@ def test_softdeps_reach_wildcards_and_what_is_built_in(catalog):
     }
     for wish, expected in wishes.items():
         asking = {"loop": (wish,)}
-        some = type(catalog)(**{**vars(catalog), "softdeps": asking})
+        some = replace(catalog, softdeps=asking)
         closure = close_over(some, ["kernel/drivers/block/loop.ko"])
         assert sorted(closure.by_softdep) == (expected or []), wish
         assert bool(closure.unresolved) == (expected is None), wish
