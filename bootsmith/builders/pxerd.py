@@ -137,7 +137,7 @@ def build_pxerd(
             fetch=build.carried.fetch_for,
             progress=progress or _silent,
         )
-        added = b"".join(segments)
+        added = b"".join(segments) if addition is not None else b""
         if addition is None:
             segments = build.early_segments() + segments
         else:
@@ -393,13 +393,13 @@ class _Build:
         if not is_elf(program):
             return {}
         missing = {}
+        names = sorted(self.tree.members)
         for library in linked_libraries(program, subject=name):
             path = library.lstrip("/")
             if "/" in library:
                 spellings = self._spellings(path)
             else:
                 spellings = [f"{directory}/{path}" for directory in _LIBRARY_DIRECTORIES]
-            names = sorted(self.tree.members)
             places = [self.tree.place_of(spelling) for spelling in spellings]
             if not any(expand_globs(places, names).values()):
                 missing[library] = spellings
