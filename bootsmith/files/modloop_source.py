@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bootsmith.errors import FormatError, SourceError
 from bootsmith.files.cache import Cache
+from bootsmith.files.digest import Identity
 from bootsmith.formats.compression import decompress_file
 from bootsmith.formats.cpio import file_entry, read_cpio, write_cpio
 from bootsmith.formats.elf import read_modinfo
@@ -27,7 +28,7 @@ from bootsmith.formats.squashfs import FILE, LINK, SquashfsEntry
 from bootsmith.formats.squashfs_content import IdentifiedSquashfs
 
 _MODULE_LIMIT_BYTES = 256 << 20
-_LAYOUT_VERSION = "1"  # part of the keys of what is remembered; changes with its shape
+_LAYOUT_VERSION = "2"  # part of the keys of what is remembered; changes with its shape
 
 
 @contextmanager
@@ -36,28 +37,33 @@ def open_modloop_source(path: Path, store: Cache) -> Iterator[ModloopSource]:
     with reading_input(path), open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise FormatError(path, "is empty", hint="remove it and run again: doit build")
+        image_key = cache_key(os.path.abspath(path), str(Identity.of(os.fstat(file.fileno()))))
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            yield ModloopSource(IdentifiedSquashfs(buffer, subject=str(path)), store)
+            image = IdentifiedSquashfs(buffer, subject=str(path))
+            yield ModloopSource(image, store, image_key=image_key)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModloopModule:
     """What must be known of a module without unpacking it again; its size is uncompressed."""
 
-    entry: SquashfsEntry
     identity: str
     size_bytes: int
     firmware: tuple[str, ...]
 
 
 class ModloopSource:
-    """The modules and firmware of one kernel, read in place, facts about them remembered."""
+    """The modules and firmware of one kernel, read in place, facts about them remembered.
 
-    def __init__(self, image: IdentifiedSquashfs, store: Cache) -> None:
+    `image_key` is what `image` is known by as long as nothing says that its file changed.
+    """
+
+    def __init__(self, image: IdentifiedSquashfs, store: Cache, *, image_key: str) -> None:
         self.image = image
         self.kernel_release = modloop_kernel_release(image)
         self._start = f"modules/{self.kernel_release}/"
         self._store = store
+        self._image_key = image_key
         self._contents: dict[str, bytes] = {}
 
     @cached_property
@@ -83,27 +89,32 @@ class ModloopSource:
 
     def modules(self, paths: Sequence[str]) -> dict[str, ModloopModule]:
         """Facts about modules, by path below the kernel's directory."""
-        entries = {path: self.image.entry(self._start + path) for path in paths}
-        identities = {path: self.image.identity(entry) for path, entry in entries.items()}
+        # Identities are of this image only, facts of contents that several may have.
         key = cache_key("modules", self.kernel_release)
-        known = self._store.recall_document("modloop", key) or {}
-        missing = [path for path in paths if identities[path] not in known]
+        known = self._store.recall_document("modloop", key) or {"image": "", "facts": {}}
+        if known["image"] != self._image_key:
+            known |= {"image": self._image_key, "identities": {}}
+        identities, facts = known["identities"], known["facts"]
+        unknown = [path for path in paths if path not in identities]
+        for path in unknown:
+            identities[path] = self.image.identity(self.image.entry(self._start + path))
+        missing = [path for path in unknown if identities[path] not in facts]
         if missing:
             self.fetch(missing)
             for path in missing:
                 content = self._contents[path]
                 fields = read_modinfo(content, subject=path)
                 firmware = [value for name, value in fields if name == "firmware"]
-                known[identities[path]] = [len(content), firmware]
+                facts[identities[path]] = [len(content), firmware]
+        if unknown:
             self._store.keep_document("modloop", key, known)
         return {
             path: ModloopModule(
-                entry=entry,
                 identity=identities[path],
-                size_bytes=known[identities[path]][0],
-                firmware=tuple(known[identities[path]][1]),
+                size_bytes=facts[identities[path]][0],
+                firmware=tuple(facts[identities[path]][1]),
             )
-            for path, entry in entries.items()
+            for path in paths
         }
 
     def fetch(self, paths: Iterable[str]) -> None:

@@ -268,6 +268,20 @@ def test_the_same_bytes_with_and_without_a_cache(site, tmp_path):
     assert (site.output.read_bytes(), (site.root / "report.json").read_bytes()) == first
 
 
+def test_what_was_remembered_of_another_modloop_does_not_count(kernel, site, tmp_path):
+    site.build()
+    root = tmp_path / "changed"
+    shutil.copytree(kernel[0] / "tree", root, symlinks=True)
+    module = root / "modules" / KERNEL / "kernel/fs/squashfs/squashfs.ko"
+    changed = module.read_bytes()[:-8] + b"changed!"
+    module.write_bytes(changed)
+    write_modloop(root, site.root / "modloop")
+    entries = site.build()
+    assert (
+        bytes(entries[f"usr/lib/modules/{KERNEL}/kernel/fs/squashfs/squashfs.ko"].data) == changed
+    )
+
+
 def test_one_feature_more_compresses_only_what_is_new(site):
     site.build()
     site.messages.clear()
