@@ -15,6 +15,7 @@ from bootsmith.graph.verb import Verb
 
 _RUN_OPTIONS = ("--help", "--json", "--plain", "--quiet", "-n")
 _STEP_WORDS = ("explain", "clean", "list")
+_OPTIONS_OF_DOIT = {"list": ("--all", "--help", "-q"), "clean": ("--clean-all", "--help", "-n")}
 _DRAFTS = ("host", "release", "template")  # what `doit new` takes
 
 
@@ -36,7 +37,7 @@ def candidates(
     if first in by_name:
         found = _of_verb(by_name[first], before, unfinished, named)
     elif unfinished.startswith("-"):
-        found = iter(_RUN_OPTIONS)
+        found = iter(_OPTIONS_OF_DOIT.get(first or "", _RUN_OPTIONS))
     elif first is None:
         found = iter([*tasks, *by_name, *_STEP_WORDS])
     else:
@@ -66,6 +67,8 @@ def names_below(root: Path, known: Mapping[str, Iterable[str]]) -> Callable[[str
             return ("current", "candidate", "latest", *_generations(artifacts))
         if kind == "draft":
             return _DRAFTS
+        if kind == "mac":  # `doit mac new TEMPLATE`
+            return ("new", *known.get("template", ()))
         if kind == "host":
             return _hosts(artifacts / "build/inventory/inventory.jsonl")
         if kind == "scenario":

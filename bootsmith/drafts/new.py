@@ -17,6 +17,7 @@ from bootsmith.files.extents import read_extents
 from bootsmith.files.iso9660 import check_volume, read_iso_tree
 from bootsmith.formats.release_layout import (
     RELEASE_FILE,
+    STANDIN_PROFILE,
     complete_flavors,
     find_flavors,
     read_release_name,
@@ -56,14 +57,16 @@ def write_new(*, site: Site, operands: Sequence[str], say: Say, **options: str |
         written, advice = _new_release(site, name, given.get("iso"))
     else:
         written, advice = _new_template(site, name, given)
+    new_directories = {parent for path in written for parent in path.parents if not parent.exists()}
     for path, content in written.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     try:
         load_site(site.root)
     except RecipeError:
         for path in written:
             path.unlink()
+        for directory in sorted(new_directories, reverse=True):
+            directory.rmdir()
         raise
     for path in written:
         say(f"wrote {path.relative_to(site.root)}")
@@ -127,6 +130,7 @@ def _new_template(
     site: Site, name: str | None, given: Mapping[str, str]
 ) -> tuple[dict[Path, bytes], list[str]]:
     assert name is not None
+    _check_names(site, given)
     overlays = [other for other in _COMMON_OVERLAYS if other in site.overlays]
     own = [name] if name not in site.overlays else []
     values: dict[str, Any] = {
@@ -147,6 +151,24 @@ def _new_template(
     ]
 
 
+def _check_names(site: Site, given: Mapping[str, str]) -> None:
+    """What is given must be there: else the recipe would be wrong that says so."""
+    release = given.get("release", site.release)
+    known = {"release": list(site.releases)}
+    if release in site.releases:
+        known["flavor"] = list(site.releases[release].flavors)
+    for option, names in known.items():
+        if option in given and given[option] not in names:
+            near = nearest(given[option], names)
+            raise RecipeError(
+                f"doit new template --{option}",
+                f"there is no such {option}",
+                expected=" or ".join(names),
+                got=given[option],
+                hint=f"--{option} {near or names[0]}",
+            )
+
+
 def _new_release(
     site: Site, name: str | None, iso: str | None
 ) -> tuple[dict[Path, bytes], list[str]]:
@@ -154,7 +176,8 @@ def _new_release(
         raise RecipeError("doit new release", "which ISO?", hint="doit new release NAME --iso FILE")
     path = Path(os.path.abspath(iso))
     found = _examined(path)
-    name = name or f"alpine-{found['release']}".lower()
+    is_standin = found["profile"] == STANDIN_PROFILE
+    name = name or f"{'standin' if is_standin else 'alpine'}-{found['release']}".lower()
     recipe = site.root / f"recipes/releases/{name}.toml"
     flavors = found["flavors"]
     values = {
@@ -162,7 +185,9 @@ def _new_release(
         "sha256": found["sha256"],
         "flavors": flavors,
     }
-    heading = f"Alpine {found['release']} ({found['profile'] or 'standard'}), from an ISO."
+    kind = "A stand-in for Alpine" if is_standin else "Alpine"
+    profile = "" if is_standin else f" ({found['profile'] or 'standard'})"
+    heading = f"{kind} {found['release']}{profile}, from an ISO."
     text = recipe_text(Release, values, heading=heading)
     return {_free(recipe, site): text.encode()}, [
         f"next: doit pxerd:{name}-{flavors[0]}",

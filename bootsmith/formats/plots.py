@@ -55,11 +55,19 @@ def bars_svg(
 
 
 def stages_svg(
-    runs: Mapping[str, Sequence[tuple[str, float]]], *, title: str, identifier: str
+    runs: Mapping[str, Sequence[tuple[str, float]]],
+    *,
+    stages: Sequence[str],
+    title: str,
+    identifier: str,
 ) -> str:
-    """One row a run: its stages, each with the second at which it ended, from left to right."""
+    """One row a run: its stages, each with the second at which it ended, from left to right.
+
+    `stages` is the order in which they are explained.
+    """
     longest = max((ends[-1][1] for ends in runs.values() if ends), default=0) or 1
-    names = list(dict.fromkeys(stage for ends in runs.values() for stage, _ in ends))
+    seen = {stage for ends in runs.values() for stage, _ in ends}
+    names = [stage for stage in stages if stage in seen]
     colour = {stage: _HUES[number % len(_HUES)] for number, stage in enumerate(names)}
     left, row, top = 210, 30, 30
     scale = (_WIDTH - left - 70) / longest

@@ -81,6 +81,7 @@ def kinds_of(nodes: Iterable[Node]) -> Mapping[str, str]:
 
 def _style(nodes: Sequence[Node]) -> str:
     rules = [
+        "svg:root { background: #ffffff }",  # a file of its own; a page has its own ground
         ".step path, .step polygon { fill: #ffffff; stroke-width: 1.5 }",
         ".step.stale path { stroke-dasharray: 6 3 }",
         ".step text, .edge text { fill: #111111 }",
@@ -91,7 +92,8 @@ def _style(nodes: Sequence[Node]) -> str:
             f".kind{number} path {{ stroke: {colour}; fill: {colour}; fill-opacity: .16 }}"
         )
     rules.append(
-        "@media (prefers-color-scheme: dark) { .step text, .edge text { fill: #eeeeee } "
+        "@media (prefers-color-scheme: dark) { svg:root { background: #1c1c1c } "
+        ".step text, .edge text { fill: #eeeeee } "
         ".edge path { stroke: #aaaaaa } .edge polygon { fill: #aaaaaa; stroke: #aaaaaa } "
         ".step path { fill-opacity: .35 } }"
     )

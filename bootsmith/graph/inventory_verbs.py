@@ -74,6 +74,7 @@ def _mac(site: Site) -> Verb:
             ),
         ),
         operands="new TEMPLATE",
+        completes="mac",
         examples=(
             "doit mac new lxc-repo --level service                # print it",
             "doit mac new lxc-repo --level service --add repo-3   # and make it a host",

@@ -12,6 +12,8 @@ from typing import Any
 
 import jinja2
 
+from bootsmith.errors import PublishError
+
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -24,6 +26,21 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def page_path(given: str | None, verb: str) -> Path | None:
+    """Where a person wants the page, if it can be a file there; None if nobody said."""
+    if given is None:
+        return None
+    path = Path(given)
+    if path.is_dir() or not path.parent.is_dir():
+        raise PublishError(
+            f"{verb} --output {given}",
+            "is a directory" if path.is_dir() else "its directory is not there",
+            expected="a file in a directory that is there",
+            hint="name a file; without --output it goes below artifacts/report",
+        )
+    return path
 
 
 def page(template: str, values: Mapping[str, Any]) -> str:

@@ -26,9 +26,10 @@ from bootsmith.generations.diff import gathered_sections
 from bootsmith.generations.history import describe_current
 from bootsmith.generations.sections import Section
 from bootsmith.graph.step import Step
-from bootsmith.pages.look import page
+from bootsmith.pages.look import page, page_path
 from bootsmith.pages.step_graph import graph_svg, nodes_of
 from bootsmith.smoke.evidence import CONSOLE_NAME, EVIDENCE_NAME, Evidence, read_evidence
+from bootsmith.smoke.symptoms import STAGES
 
 Progress = Callable[[str, int, int | None], None]
 _SHOWN_GENERATIONS = 30
@@ -55,7 +56,7 @@ def write_report(
     progress: Progress,
 ) -> None:
     """Write the page and say where it is."""
-    target = Path(output) if output else artifacts / "report" / "index.html"
+    target = page_path(output, "doit report") or artifacts / "report" / "index.html"
     catalogue = read_catalogue(artifacts)
     boots = list(_boots(artifacts / "evidence", catalogue))
     values = {
@@ -72,7 +73,7 @@ def write_report(
         "human_bytes": human_bytes,
     }
     write_file(target, page("report.html", values).encode())
-    say(f"{target}: {len(catalogue.generations)} generations, {len(boots)} boots")
+    say(f"{target}: generations: {len(catalogue.generations)}, boots: {len(boots)}")
     say(f"next: open file://{target.absolute()}")
 
 
@@ -181,7 +182,8 @@ def _screen(console: Path) -> list[str]:
 def _timeline(boots: Sequence[Boot]) -> Markup | None:
     runs = {
         boot.record.scenario: sorted(
-            boot.record.landmarks_seconds.items(), key=lambda stage: stage[1]
+            boot.record.landmarks_seconds.items(),
+            key=lambda reached: (reached[1], STAGES.index(reached[0])),
         )
         for boot in boots
         if boot.record.landmarks_seconds
@@ -189,7 +191,9 @@ def _timeline(boots: Sequence[Boot]) -> Markup | None:
     if not runs:
         return None
     title = "How long each boot took, stage by stage"
-    return Markup(stages_svg(runs, title=title, identifier="timeline-title"))  # noqa: S704 - escaped
+    return Markup(  # noqa: S704 - plots.py escapes
+        stages_svg(runs, stages=STAGES, title=title, identifier="timeline-title")
+    )
 
 
 def _graph(root: Path, steps: Sequence[Step]) -> Markup | str:

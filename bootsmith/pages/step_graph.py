@@ -12,6 +12,7 @@ from bootsmith.formats.step_graph import Node, dot_text, page_svg
 from bootsmith.graph.execute import Executor
 from bootsmith.graph.layout import Layout
 from bootsmith.graph.step import Step
+from bootsmith.pages.look import page_path
 from bootsmith.tools.graphviz import draw_svg
 
 
@@ -33,7 +34,7 @@ def draw_graph(
     if dot:
         say(dot_text(nodes, title=title).rstrip())
         return
-    target = Path(output) if output else Layout(root).artifacts / "report" / "graph.svg"
+    target = page_path(output, "doit graph") or Layout(root).artifacts / "report" / "graph.svg"
     write_file(target, graph_svg(nodes, title=title).encode())
     stale = [node.label for node in nodes if node.why]
     say(f"{target}: {len(nodes)} steps, {len(stale)} would be done again")

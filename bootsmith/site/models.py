@@ -953,11 +953,15 @@ class GenerationSettings(Model):
     )
 
 
+LEAST_MEMORY_MEBIBYTES = 128
+"""Of a machine that shall boot."""
+
+
 class SmokeSettings(Model):
     """The virtual machines that prove a boot."""
 
     memory_mebibytes: int = key(
-        Whole(128, 65536), about="Memory of a test machine, in MiB.", default=512
+        Whole(LEAST_MEMORY_MEBIBYTES, 65536), about="Memory of a test machine, in MiB.", default=512
     )
     accel: str = key(
         Choice("auto", "kvm", "tcg"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bootsmith.errors import SmokeError
 from bootsmith.files.manifest import read_manifest
+from bootsmith.site.models import LEAST_MEMORY_MEBIBYTES
 from bootsmith.site.scenarios import SCENARIOS, Scenario
 from bootsmith.smoke.accelerator import choose_accelerator
 from bootsmith.smoke.evidence import CONSOLE_NAME, EVIDENCE_NAME, shown_path
@@ -40,6 +42,14 @@ def open_shell(
 
     Raises SmokeError for an unknown template, or where nothing is built.
     """
+    if memory is not None and memory < LEAST_MEMORY_MEBIBYTES:
+        raise SmokeError(
+            "doit shell --memory",
+            "too little to boot in",
+            expected=f"at least {LEAST_MEMORY_MEBIBYTES} (MiB)",
+            got=str(memory),
+            hint="leave it out, for what [smoke] in recipes/site.toml says",
+        )
     if len(operands) != 1 or operands[0] not in templates:
         near = difflib.get_close_matches(" ".join(operands), templates, n=1)
         raise SmokeError(
@@ -52,6 +62,13 @@ def open_shell(
     manifest = artifacts / "generations" / "latest" / "MANIFEST.json"
     if not manifest.exists():
         raise SmokeError("doit shell", "nothing is built yet", hint="doit build")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise SmokeError(
+            "doit shell",
+            "needs a terminal, for the machine's console and the keys that end it",
+            got="a pipe or a file",
+            hint="call it on a terminal; doit smoke boots without one",
+        )
     generation = manifest.resolve().parent
     row = _row_of(generation, operands[0], uefi=uefi)
     chosen = choose_parts(read_manifest(generation), row, template=operands[0])

@@ -18,8 +18,9 @@ _bootsmith_doit() {
 	local prefix=
 	[[ $word == *:* && $COMP_WORDBREAKS == *:* ]] && prefix=${word%"${word##*:}"}
 	while IFS= read -r candidate; do
-		COMPREPLY+=("${candidate#"$prefix"}")
+		[ -z "$candidate" ] || COMPREPLY+=("${candidate#"$prefix"}")
 	done < <("${words[0]}" __complete "${words[@]:1}" 2>/dev/null)
 }
 
-complete -F _bootsmith_doit doit .venv/bin/doit
+# Where none of our words fits, it is a file.
+complete -o default -F _bootsmith_doit doit .venv/bin/doit

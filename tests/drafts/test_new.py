@@ -119,8 +119,17 @@ def test_an_iso_within_the_site_is_named_from_the_recipe(root, tmp_path):
         (("template", "a", "b"), {}, "got a b"),
         (("template", "../x"), {}, "not a good name"),
         (("template", "default"), {}, "recipes/templates/default.toml: is there already"),
-        (("template", "x"), {"flavor": "vrt"}, "recipes/templates/x.toml"),
-        (("template", "x"), {"release": "none"}, "recipes/templates/x.toml"),
+        (
+            ("template", "x"),
+            {"flavor": "vrt"},
+            "doit new template --flavor: there is no such "
+            "flavor; expected virt or lts, got vrt\n  next: --flavor virt",
+        ),
+        (
+            ("template", "x"),
+            {"release": "none"},
+            "--release: there is no such release; expected standin, got none",
+        ),
         (("release", "x"), {}, "doit new release: which ISO?"),
         (("release", "x"), {"iso": "/nowhere.iso"}, "cannot be read (No such file or directory)"),
         (("release", "x"), {"iso": "/dev/null"}, "/dev/null"),
@@ -134,6 +143,15 @@ def test_what_cannot_be_made_leaves_nothing(root, operands, words, said):
     assert said in message
     assert "\n  next: " in message
     assert tree(root) == before
+
+
+def test_a_site_that_does_not_load_with_it_stays_without_it(root):
+    site = load_site(root)
+    (root / "recipes/site.toml").write_text("nonsense")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(BootsmithError):
+        write_new(site=site, operands=("template", "web"), say=print)
+    assert sorted(root.rglob("*")) == before
 
 
 # -- sites --------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ def offered(root, *words):
         (("--q",), ["--quiet"]),
         (("--quiet", "bu"), ["build"]),
         (("zz",), []),
+        (("explain", "overlays/d"), []),
+        (("list", "--"), ["--all", "--help"]),
     ],
     ids=str,
 )
@@ -86,7 +88,8 @@ def test_bash_asks_and_takes_colons_into_account(root):
     doit = root / "doit"
     doit.write_text(
         '#!/bin/sh\nprintf "%s\\n" "$*" >>asked\n'
-        'case $* in *pxe*) printf "pxerd:lts\\npxerd:virt\\n";; *) echo build;; esac\n'
+        'case $* in *lain*) echo;; *pxe*) printf "pxerd:lts\\npxerd:virt\\n";;\n'
+        "*) echo build;; esac\n"
     )
     doit.chmod(0o755)
     assert in_bash(root, "bu", doit=doit) == []  # no site here
@@ -94,10 +97,12 @@ def test_bash_asks_and_takes_colons_into_account(root):
     assert in_bash(root, "bu", doit=doit) == ["build"]
     assert in_bash(root, "build pxerd:", doit=doit) == ["lts", "virt"]
     in_bash(root, "arm ", doit=doit)
+    assert in_bash(root, "explain rec", doit=doit) == []  # an empty word would end this one
     assert (root / "asked").read_text().splitlines() == [
         "__complete bu",
         "__complete build pxerd:",
         "__complete arm ",
+        "__complete explain rec",
     ]
 
 

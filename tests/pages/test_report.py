@@ -9,9 +9,11 @@ import pytest
 
 from bootsmith.formats.plots import bars_svg, stages_svg
 from bootsmith.formats.screen_picture import last_screen, screen_svg
+from bootsmith.formats.step_graph import Node, dot_text, page_svg
 from bootsmith.graph.step import Input, Output, Step
 from bootsmith.pages.report import write_report
 from bootsmith.smoke.evidence import Evidence, evidence_path, write_evidence
+from bootsmith.tools.graphviz import draw_svg
 from bootsmith.tools.run import run_program
 
 
@@ -133,8 +135,14 @@ def test_plots_say_their_values():
     )  # fmt: skip
     assert 'aria-label="a (current): 1 B"' in bars
     assert 'aria-label="b: 0 B"' in bars
-    runs = {"x": [("kernel", 1.5), ("runlevel", 4.0)], "empty": []}
-    stages = stages_svg(runs, title="T", identifier="j")
+    runs = {
+        "x": [("kernel", 1.5), ("runlevel", 4.0)],
+        "empty": [],
+        "y": [("firmware", 1.0), ("kernel", 2.0)],
+    }
+    order = ("firmware", "bootloader", "kernel", "runlevel")
+    stages = stages_svg(runs, stages=order, title="T", identifier="j")
+    assert re.findall(r'y="16">(\w+)<', stages) == ["firmware", "kernel", "runlevel"]
     assert 'aria-label="x: runlevel after 4.0 s, 2.5 s of it"' in stages
     assert bars_svg({}, title="T", identifier="k", said=str)
 
@@ -148,6 +156,20 @@ def test_a_browser_shows_it(tmp_path, steps, width, dark):
         b"Alpine Linux\r\nlogin:",
     )
     target, _ = report(tmp_path, steps)
+    corner = pixel(screenshot(tmp_path, target, width=width, dark=dark))
+    assert (max(corner) < 64) is dark
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_browser_shows_a_graph_by_itself(tmp_path, dark):
+    target = tmp_path / "graph.svg"
+    nodes = (Node(label="iso:tiny", summary="read it", before=()),)
+    target.write_text(page_svg(draw_svg(dot_text(nodes, title="T")), nodes, title="T"))
+    corner = pixel(screenshot(tmp_path, target, width=1400, dark=dark))
+    assert (max(corner) < 64) is dark
+
+
+def screenshot(tmp_path, target, *, width, dark):
     picture = tmp_path / "page.png"
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
     run_program(
@@ -159,8 +181,7 @@ def test_a_browser_shows_it(tmp_path, steps, width, dark):
         ],
         timeout_seconds=300,
     )  # fmt: skip
-    corner = pixel(picture)
-    assert (max(corner) < 64) is dark
+    return picture
 
 
 def pixel(picture):

@@ -104,3 +104,11 @@ def test_an_unknown_step(tmp_path, steps, label, hint):
         drawn(tmp_path, steps, label)
     assert caught.value.message == f"doit graph {label}: there is no such step"
     assert caught.value.hint.startswith(hint)
+
+
+def test_a_directory_is_no_picture(tmp_path):
+    steps = (Step(kind="sum", summary="", builder="m:f", arguments={}),)
+    for place, said in ((tmp_path, "is a directory"), (tmp_path / "none/x.svg", "is not there")):
+        with pytest.raises(PublishError, match=said):
+            drawn(tmp_path, steps, output=str(place))
+    assert list(tmp_path.iterdir()) == []

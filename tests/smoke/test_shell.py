@@ -84,6 +84,24 @@ def test_what_cannot_be_booted(tmp_path, operands, said):
     assert said in str(caught.value)
 
 
+def test_a_machine_with_too_little_memory(tmp_path):
+    with pytest.raises(SmokeError, match=r"too little to boot in; expected at least 128 \(MiB\)"):
+        open_shell(
+            templates=("default",), artifacts=tmp_path, memory_mebibytes=512, accelerator="tcg",
+            operands=("default",), uefi=False, memory=10, say=print,
+        )  # fmt: skip
+
+
+def test_without_a_terminal_nothing_is_booted(tmp_path):
+    (tmp_path / "generations/latest").mkdir(parents=True)
+    (tmp_path / "generations/latest/MANIFEST.json").write_text("{}")
+    with pytest.raises(SmokeError, match="needs a terminal"):
+        open_shell(
+            templates=("default",), artifacts=tmp_path, memory_mebibytes=512, accelerator="tcg",
+            operands=("default",), uefi=False, memory=None, say=print,
+        )  # fmt: skip
+
+
 def test_a_program_gets_the_terminal(tmp_path):
     ours, theirs = pty.openpty()
     words = "from bootsmith.tools.run import run_on_terminal; import sys; "
