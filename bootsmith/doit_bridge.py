@@ -86,6 +86,7 @@ def site_tasks(root: Path) -> Iterator[dict[str, Any]]:
         # recipe deserves its one clear message instead.
         print(error, file=sys.stderr)
         sys.exit(_EXIT_BAD_RECIPE)
+    _RUN.targets = tuple(site.publish)
     verbs = (*plan_verbs(layout, site), *plan_site_verbs(site, layout, steps))
     tasks = [*step_tasks(layout, steps, groups), *verb_tasks(layout, verbs)]
     names: dict[str, Iterable[str]] = {
@@ -286,6 +287,8 @@ class _Run:
     """What the reporter and the tasks of one doit process share."""
 
     executor: Executor | None = None
+    targets: tuple[str, ...] = ()
+    """Of [publish]."""
     process_id = 0
     told = 0
     """The signal that told this process to stop, if one did."""
@@ -480,7 +483,11 @@ def _speak(layout: Layout, verb: Verb, **words: Any) -> TaskError | None:
         wanted = inspect.signature(function).parameters
         place = layout.artifacts
         with _RUN.report.working(verb.name) as progress, named_storage_errors(place, again=again):
-            offered = {"say": _RUN.report.say, "progress": progress}
+            offered = {
+                "say": _RUN.report.say,
+                "remind": _RUN.report.remind,
+                "progress": progress,
+            }
             words.update((name, offered[name]) for name in offered if name in wanted)
             function(**verb.arguments, **words)
     except BootsmithError as error:
@@ -595,6 +602,6 @@ def _standing(layout: Layout) -> str | None:
     """What machines boot now, in words; None where nobody can say."""
     module, _, name = STANDING.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)(layout.artifacts)
+        return getattr(importlib.import_module(module), name)(layout.artifacts, _RUN.targets)
     except OSError:
         return None

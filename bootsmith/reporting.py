@@ -126,6 +126,10 @@ class Report:
         """A line of an answer: it goes to standard output, for people and for pipes."""
         _write(sys.stdout, text)
 
+    def remind(self, text: str) -> None:
+        """What a person may want to do after an answer, on the other stream."""
+        self.line(text)
+
     def built(self, label: str, seconds: float, size_bytes: int) -> None:
         """One step was done."""
         self.line(built_line(label, seconds, size_bytes))
@@ -155,6 +159,9 @@ class QuietReport(Report):
 
     def waiting(self, reason: str) -> None:
         """Nothing: whoever asks for silence waits in silence."""
+
+    def remind(self, text: str) -> None:
+        """Nothing."""
 
     def built(self, label: str, seconds: float, size_bytes: int) -> None:
         """Nothing."""

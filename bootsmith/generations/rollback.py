@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bootsmith.errors import PublishError
@@ -17,6 +17,7 @@ from bootsmith.generations.history import (
     was_current,
 )
 from bootsmith.generations.promote import point_current
+from bootsmith.generations.standing import describe_behind
 from bootsmith.generations.verify import check_files, check_kernel_releases
 from bootsmith.generations.withdrawal import equal_in
 
@@ -28,6 +29,8 @@ def roll_back(
     say: Say,
     progress: Progress,
     operands: Sequence[str] = (),
+    targets: Collection[str] | None = None,
+    remind: Say | None = None,
 ) -> None:
     """Make generation `to`, or the one that was current before, current.
 
@@ -35,7 +38,8 @@ def roll_back(
 
     Every byte of it is read first: what machines boot after a bad day is not taken from
     memory. PublishError for one that is missing, damaged, or that never passed its gate and
-    lies ahead; `current` then stays where it was.
+    lies ahead; `current` then stays where it was. `targets` are those of [publish]; that they
+    serve another generation is told by `remind` (None: by `say`).
     """
     wanted = [*operands, *([to] if to is not None else [])]
     if len(wanted) > 1:
@@ -49,6 +53,7 @@ def roll_back(
         now = catalogue.current
         if target.id == now:
             say(f"current is {now} already")
+            _remind_of_targets(artifacts, targets, remind or say)
             return
         _check(target, catalogue, moves, progress)
         point_current(artifacts, target.require_manifest(), gate=None)
@@ -56,6 +61,13 @@ def roll_back(
         say(f"current is {target.id} (was {now}); to go forward again: doit rollback --to {now}")
     else:
         say(f"current is {target.id} (was {now or 'nothing'})")
+    _remind_of_targets(artifacts, targets, remind or say)
+
+
+def _remind_of_targets(artifacts: Path, targets: Collection[str] | None, remind: Say) -> None:
+    behind = describe_behind(artifacts, targets)
+    if behind is not None:
+        remind(behind)
 
 
 def rollback_target(catalogue: Catalogue, moves: Sequence[Move]) -> Generation | None:

@@ -24,7 +24,10 @@ from bootsmith.graph.step import Step
 
 _SOURCES = ("dodo.py", "recipes", "overlays")
 # What the closing line tells of, below artifacts/.
-_TOLD = ("current", "candidate", "generations", "generations/latest", "history.jsonl")
+_TOLD = (
+    "current", "candidate", "generations", "generations/latest", "history.jsonl",
+    "published.json",
+)  # fmt: skip
 # As files.digest: a second change within a clock's tick would look like none.
 _UNSETTLED_NS = 2_000_000_000
 

@@ -5,7 +5,8 @@ Like a step, a verb names its function and does not import it. The function gets
     every entry of `arguments`;
     every option, by its keyword;
     `operands` (a tuple of words), where the verb takes some;
-    `say`, to print a line of its answer, and `progress`, where it has these parameters.
+    `say`, to print a line of its answer, `remind`, for what a person may want to do then, and
+    `progress`, where it has these parameters.
 
 It raises a BootsmithError for whatever the person has to know about.
 """

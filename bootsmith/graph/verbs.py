@@ -13,8 +13,8 @@ from bootsmith.graph.step import Step, unwrapped
 from bootsmith.graph.verb import Option, Verb
 from bootsmith.site.models import Site
 
-# Says in words which generation is current; for the line that closes a run.
-STANDING = "bootsmith.generations.history:describe_current"
+# Says in words which generation is current, and served by targets; for the line that closes a run.
+STANDING = "bootsmith.generations.standing:describe_standing"
 
 _JSON = Option(name="json", about="for programs, as JSON", default=False, parameter="as_json")
 
@@ -22,7 +22,7 @@ _JSON = Option(name="json", about="for programs, as JSON", default=False, parame
 def plan_verbs(layout: Layout, site: Site | None = None) -> tuple[Verb, ...]:
     """Verbs that work without the recipes: a broken site can still be rolled back."""
     return (
-        _rollback(layout),
+        _rollback(layout, site),
         _generations(layout),
         _pin(layout),
         _unpin(layout),
@@ -49,13 +49,16 @@ def plan_site_verbs(site: Site, layout: Layout, steps: Sequence[Step]) -> tuple[
     )
 
 
-def _rollback(layout: Layout) -> Verb:
+def _rollback(layout: Layout, site: Site | None) -> Verb:
     # Not under the lock of runs: whoever rolls back does not wait for a build.
     return Verb(
         name="rollback",
         summary="make the generation that was current before current again",
         call="bootsmith.generations.rollback:roll_back",
-        arguments={"artifacts": layout.artifacts},
+        arguments={
+            "artifacts": layout.artifacts,
+            "targets": tuple(site.publish) if site else None,
+        },
         options=(
             Option(
                 name="to",

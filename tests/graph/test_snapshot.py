@@ -84,6 +84,7 @@ def test_a_change_during_the_run_leaves_no_snapshot(site):
         lambda site, patch: (site.root / "artifacts/state.sqlite3").unlink(),
         lambda site, patch: site.path("artifacts/current").unlink(),
         lambda site, patch: (site.root / "artifacts/candidate").symlink_to("generations/x"),
+        lambda site, patch: (site.root / "artifacts/published.json").write_text("{}"),
         lambda site, patch: site.path(front.SNAPSHOT).write_bytes(b"cut"),
         lambda site, patch: site.path(front.SNAPSHOT).write_bytes(marshal.dumps({"version": 0})),
         lambda site, patch: site.path(front.SNAPSHOT).write_bytes(marshal.dumps([])),
@@ -93,8 +94,8 @@ def test_a_change_during_the_run_leaves_no_snapshot(site):
         lambda site, patch: patch.chdir(site.root.parent),
         lambda site, patch: (code._PACKAGE_DIRECTORY / "new.py").write_text(""),
     ],
-    ids=["state", "current", "candidate", "cut", "version", "list", "dodo", "path", "python",
-         "place", "package"],
+    ids=["state", "current", "candidate", "published", "cut", "version", "list", "dodo", "path",
+         "python", "place", "package"],
 )  # fmt: skip
 def test_what_else_is_seen(site, monkeypatch, change):
     change(site, monkeypatch)
