@@ -74,9 +74,21 @@ def main() -> int:
             sys.stdout.write(f"{answer}\n")
             return 0
         sys.argv[1:] = answer
+    _let_early_interrupts_end_us()
     from doit.__main__ import main as run_doit
 
     return int(run_doit() or 0)
+
+
+def _let_early_interrupts_end_us() -> None:
+    """Until a run has begun and is told to stop tidily, Ctrl-C simply ends it.
+
+    As Python has it, it would be a traceback out of the middle of an import.
+    """
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def take_report_option(argv: list[str]) -> None:

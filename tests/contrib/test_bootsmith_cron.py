@@ -40,15 +40,21 @@ class Site:
 
     def doit(self, script: str) -> None:
         """What `doit VERB` does: a shell script, begun in the site's directory."""
-        path = self.root / ".venv/bin/doit"
+        self.doit_of(self.root, script)
+
+    def doit_of(self, checkout: Path, script: str) -> None:
+        """The same, of the .venv in another place."""
+        path = checkout / ".venv/bin/doit"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
+
+    wrapper = WRAPPER
 
     def words(self, *arguments, **settings) -> list[str | Path]:
         """What cron's shell would start the wrapper with: next to no environment."""
         given = {"BOOTSMITH_SITE": self.root, **settings}
         named = [f"{name}={value}" for name, value in given.items()]
-        return ["PATH=/usr/bin:/bin", "SHELL=/bin/sh", *named, "dash", WRAPPER, *arguments]
+        return ["PATH=/usr/bin:/bin", "SHELL=/bin/sh", *named, "dash", self.wrapper, *arguments]
 
     def run(self, *arguments, **settings) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -310,7 +316,7 @@ def test_too_little_disk_is_told_before_the_start(site, setting, words):
     assert re.fullmatch(
         rf"bootsmith-cron: not started: {words} are free below {site.root}/artifacts, "
         rf"{setting} asks for {10**15}\n"
-        rf"  next: cd '{site.root}' && .venv/bin/doit prune\n",
+        rf"  next: cd '{site.root}' && '{site.root}/.venv/bin/doit' prune\n",
         done.stderr,
     )
     assert not site.has("begun")
@@ -383,13 +389,30 @@ def test_a_wrong_argument_is_refused(site, arguments):
     assert done.stderr.count("\n") == 2
 
 
-def test_a_site_without_doit_is_told_how_to_get_it(site):
+@pytest.fixture
+def elsewhere(site, tmp_path):
+    """A checkout that the wrapper is in, which the site is not."""
+    checkout = tmp_path / "the checkout"
+    (checkout / "contrib").mkdir(parents=True)
+    site.wrapper = shutil.copy(WRAPPER, checkout / "contrib")
+    return checkout
+
+
+def test_a_site_of_its_own_uses_the_checkouts_doit(site, elsewhere):
+    shutil.move(site.root / ".venv", elsewhere)
+    site.doit_of(elsewhere, f"pwd >begun; {PROMOTES}")
+    done = site.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (site.root / "begun").read_text() == f"{site.root}\n"
+
+
+def test_a_site_without_doit_is_told_how_to_get_it(site, elsewhere):
     (site.root / ".venv/bin/doit").unlink()
     done = site.run()
     assert done.returncode == 69
     assert done.stderr == (
-        f"bootsmith-cron: {site.root}: there is no .venv/bin/doit in it\n"
-        f"  next: cd '{site.root}' && make setup\n"
+        f"bootsmith-cron: {site.root}: there is no .venv/bin/doit in it, nor in {elsewhere}\n"
+        f"  next: cd '{elsewhere}' && make setup\n"
     )
 
 
