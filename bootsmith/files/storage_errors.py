@@ -16,10 +16,10 @@ from pathlib import Path
 
 from bootsmith.errors import PublishError
 
-_CARRY_ON = "then run doit again: what was finished stays finished"
-_MORE_ROOM = f"free some room, {_CARRY_ON}"
-_MAY_WRITE = f"let this user write there, {_CARRY_ON}"
-_WRITABLE = f"mount it writable, {_CARRY_ON}"
+_AGAIN = "run doit again: what was finished stays finished"
+_MORE_ROOM = "free some room, then {again}"
+_MAY_WRITE = "let this user write there, then {again}"
+_WRITABLE = "mount it writable, then {again}"
 _SOUND = "look at the kernel's log (dmesg): the disk or its connection may be failing"
 
 _PROBLEMS = {
@@ -27,7 +27,7 @@ _PROBLEMS = {
     errno.EDQUOT: ("this user's disk quota is used up", _MORE_ROOM),
     errno.EFBIG: (
         "larger than a file may become here",
-        f"raise the limit (ulimit -f), {_CARRY_ON}",
+        "raise the limit (ulimit -f), then {again}",
     ),
     errno.EROFS: ("the file system is read-only", _WRITABLE),
     errno.EACCES: ("permission denied", _MAY_WRITE),
@@ -36,17 +36,17 @@ _PROBLEMS = {
 }
 # sqlite does not say why it could neither open, read nor write; the disk does.
 _SQLITE_UNCLEAR = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
-_SQLITE_BUSY = ("is in use by another program", "end it, then run doit again")
+_SQLITE_BUSY = ("is in use by another program", "end it, then {again}")
 # What sqlite needs for WAL mode's index and one page; less is as good as nothing.
 _NEXT_TO_NOTHING_BYTES = 65536
 
 
 @contextmanager
-def named_storage_errors(place: Path) -> Iterator[None]:
+def named_storage_errors(place: Path, *, again: str = _AGAIN) -> Iterator[None]:
     """Raise PublishError for a disk that is full, read-only, forbidden or failing.
 
-    `place` is the directory that is named where the error itself names no file. Other errors
-    pass as they are.
+    `place` is the directory that is named where the error itself names no file; `again` is what
+    to do once it is mended. Other errors pass as they are.
     """
     try:
         yield
@@ -54,12 +54,12 @@ def named_storage_errors(place: Path) -> Iterator[None]:
         known = _PROBLEMS.get(error.errno or 0)
         if known is None:
             raise
-        raise _publish_error(error.filename or place, *known, place) from error
+        raise _publish_error(error.filename or place, *known, place, again) from error
     except sqlite3.OperationalError as error:
         known = _sqlite_problem(getattr(error, "sqlite_errorcode", 0) & 0xFF, place)
         if known is None:
             raise
-        raise _publish_error(f"the state file in {place}", *known, place) from error
+        raise _publish_error(f"the state file in {place}", *known, place, again) from error
 
 
 def said_storage_error(said: str, place: Path) -> PublishError | None:
@@ -94,11 +94,13 @@ def _sqlite_problem(code: int, place: Path) -> tuple[str, str] | None:
     return _PROBLEMS[errno.EIO if code == sqlite3.SQLITE_IOERR else errno.EACCES]
 
 
-def _publish_error(subject: object, problem: str, hint: str, place: Path) -> PublishError:
+def _publish_error(
+    subject: object, problem: str, hint: str, place: Path, again: str = _AGAIN
+) -> PublishError:
     got = None
     if hint is _MORE_ROOM:
         try:
             got = f"{shutil.disk_usage(place).free // 1_000_000} MB free below {place}"
         except OSError:
             pass  # no such directory yet; the message says enough
-    return PublishError(subject, problem, got=got, hint=hint)
+    return PublishError(subject, problem, got=got, hint=hint.format(again=again))

@@ -15,20 +15,23 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bootsmith.errors import PublishError
+from bootsmith.errors import BootsmithError, PublishError
 from bootsmith.files.digest import sha256_of
+from bootsmith.formats.human_bytes import human_bytes
 from bootsmith.generations.catalogue import Catalogue, Generation, Say, read_catalogue
 from bootsmith.generations.history import order_of, read_moves, was_current
 from bootsmith.generations.published import Published, read_published, write_published
 from bootsmith.publish.contents import Contents, read_contents
 from bootsmith.publish.delivery import Delivery, errors_of
 from bootsmith.publish.local import LocalTransfer
-from bootsmith.publish.place import INCOMING, Place, State, check_state
+from bootsmith.publish.place import AGAIN, INCOMING, NO_ROOM, Place, State, check_state
 from bootsmith.publish.remote import RemoteTransfer
+from bootsmith.publish.servers import lines_for_servers
 from bootsmith.publish.targets import chosen_places
 from bootsmith.publish.telling import (
     closing_line,
     document,
+    first_of,
     half_flipped,
     plan_line,
     stop_unless_everywhere,
@@ -37,7 +40,6 @@ from bootsmith.publish.telling import (
 from bootsmith.publish.transfer import Progress, Transfer
 
 _LOCK_NAME = "publish.lock"
-_SHOWN_NAMES = 3
 
 
 def publish_generation(
@@ -49,13 +51,15 @@ def publish_generation(
     as_json: bool,
     say: Say,
     progress: Progress,
+    remind: Say,
     operands: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Deliver `generation` (None: what is current) to the targets named, or to all.
 
     `targets` is [publish] of the site: by name `directory` or `ssh`, `keep`, and what ssh needs.
-    PublishError tells which places have it and which serve it.
+    PublishError tells which places have it and which serve it. `remind` says which servers
+    there have to read changed configurations.
     """
     places = chosen_places(targets, operands, artifacts)
     contents = read_contents(_chosen_generation(artifacts, generation))
@@ -73,6 +77,9 @@ def publish_generation(
     for delivery in deliveries:
         if not as_json:
             say(line(delivery, contents))
+    if not as_json and not dry_run:
+        for news in lines_for_servers(read_catalogue(artifacts), contents, deliveries):
+            remind(news)
     stop_unless_pruned(deliveries)
 
 
@@ -169,13 +176,12 @@ def _look(
 
 def _estimate(contents: Contents, deliveries: Sequence[Delivery]) -> None:
     """What a run would send; nothing is changed."""
-    path = f"generations/{INCOMING}{contents.id}"
     for delivery in deliveries:
         delivery.is_there = delivery.state.has_generation
         delivery.is_current = delivery.was == contents.id
         if not delivery.is_there:
             with errors_of(delivery.place):
-                delivery.sent_bytes = delivery.transfer.would_send(path, _earlier(delivery.state))
+                delivery.sent_bytes = _still_to_send(delivery, delivery.state, contents)
 
 
 def _bring(delivery: Delivery, contents: Contents) -> None:
@@ -185,7 +191,33 @@ def _bring(delivery: Delivery, contents: Contents) -> None:
             _bring_whole(delivery, contents)
         delivery.is_there = True
     except PublishError as error:
-        delivery.trouble = error
+        delivery.trouble = _with_sizes(error, delivery, contents)
+
+
+def _with_sizes(error: PublishError, delivery: Delivery, contents: Contents) -> PublishError:
+    """The same; of a full disk with how much is free and needed, if the place still answers."""
+    if NO_ROOM not in error.problem:
+        return error
+    try:
+        with errors_of(delivery.place):
+            state = delivery.place.survey(contents.id)
+            needed_bytes = _still_to_send(delivery, state, contents)
+    except BootsmithError:
+        return error
+    if state.free_bytes is None:
+        return error
+    return delivery.place.error(
+        error.problem,
+        expected=f"room for at most {human_bytes(needed_bytes)} more",
+        got=f"{human_bytes(state.free_bytes)} free",
+        hint=error.hint or f"free some room there, then {AGAIN}",
+    )
+
+
+def _still_to_send(delivery: Delivery, state: State, contents: Contents) -> int:
+    """Bytes, at most."""
+    path = f"generations/{INCOMING}{contents.id}"
+    return delivery.transfer.would_send(path, [*[path] * state.has_begun, *_earlier(state)])
 
 
 def _bring_whole(delivery: Delivery, contents: Contents) -> None:
@@ -196,6 +228,7 @@ def _bring_whole(delivery: Delivery, contents: Contents) -> None:
         path = f"generations/{INCOMING}{contents.id}"
         delivery.sent_bytes += transfer.send(path, _earlier(state))
     wrong = transfer.find_wrong(path)
+    found = tuple(wrong)
     if wrong:
         # What has the right size and time and yet other bytes, or was changed since.
         delivery.sent_bytes += transfer.mend(path, wrong)
@@ -204,6 +237,8 @@ def _bring_whole(delivery: Delivery, contents: Contents) -> None:
         raise _not_equal(place, contents, wrong)
     if not state.has_generation:
         place.install(contents.id)
+    else:
+        delivery.mended = found
 
 
 def _earlier(state: State) -> list[str]:
@@ -218,12 +253,11 @@ def _not_equal(place: Place, contents: Contents, wrong: Sequence[str]) -> Publis
         if file is not None and sha256_of(contents.directory / name) != file.sha256:
             return place.error(
                 f"cannot get {name}, which is damaged here at home",
-                hint=f"doit verify --repair {contents.id}, then publish again",
+                hint=f"doit verify --repair {contents.id}, then doit publish again",
             )
-    more = f" and {len(wrong) - _SHOWN_NAMES} more" if len(wrong) > _SHOWN_NAMES else ""
     return place.error(
         "what arrived is not what was sent, twice",
-        got=", ".join(wrong[:_SHOWN_NAMES]) + more,
+        got=first_of(wrong),
         hint="look at the kernel's log there (dmesg): the disk may be failing, or somebody "
         "writes below generations/",
     )

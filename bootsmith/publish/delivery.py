@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bootsmith.errors import BootsmithError, PublishError, ToolMissing
 from bootsmith.files.storage_errors import named_storage_errors
-from bootsmith.publish.place import Place, State
+from bootsmith.publish.place import AGAIN, Place, State
 from bootsmith.publish.transfer import Transfer
 
 
@@ -25,6 +25,8 @@ class Delivery:
     is_there: bool = False
     """All of it, verified, under its name."""
     is_current: bool = False
+    mended: tuple[str, ...] = ()
+    """Names of the generation, there before, that were not as they should be."""
     pruned: tuple[str, ...] = ()
     trouble: PublishError | None = None
 
@@ -41,7 +43,7 @@ def errors_of(place: Place) -> Iterator[None]:
     ToolMissing passes as it is: the program is missing on this machine.
     """
     try:
-        with named_storage_errors(Path(place.directory)):
+        with named_storage_errors(Path(place.directory), again=AGAIN):
             yield
     except ToolMissing:
         raise
@@ -51,7 +53,7 @@ def errors_of(place: Place) -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         raise place.error(
             f"{where}{error.strerror}",
-            hint="see whether it is still there, then publish again",
+            hint="see whether it is still there, then doit publish again",
         ) from error
 
 
@@ -62,5 +64,5 @@ def _about(place: Place, error: BootsmithError) -> PublishError:
         f"{error.subject}: {error.problem}" if is_elsewhere else error.problem,
         expected=error.expected,
         got=error.got,
-        hint=error.hint or "publish again",
+        hint=error.hint or "doit publish again",
     )

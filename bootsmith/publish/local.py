@@ -41,7 +41,9 @@ class LocalTransfer:
         if self._is_same_file_system():
             return 0
         directory = self.place / path
-        known = {sha256 for sha256, _ in self._known(directory, earlier)}
+        # What a manifest in `path` itself says may not have come yet.
+        others = [other for other in earlier if other != path]
+        known = {sha256 for sha256, _ in self._known(directory, others)}
         wanted = {self.contents.files[name] for name in self.contents.distinct}
         return sum(file.size_bytes for file in wanted if file.sha256 not in known)
 

@@ -26,14 +26,17 @@ from bootsmith.tools.ssh import Answer, Login, run_over_ssh, shared_connection
 INCOMING = ".incoming-"
 """Followed by the id, below generations/."""
 _ABSENT, _DIRECTORY = "absent", "directory"
-_CARRY_ON = "then publish again: it goes on from what is there"
+AGAIN = "doit publish again: it goes on from what is there"
+_CARRY_ON = f"then {AGAIN}"
+NO_ROOM = "no space left on the disk"
+_LET_WRITE = f"let the user who delivers write there, {_CARRY_ON}"
 # What programs say when the place refuses, and what to do.
 _REFUSALS = (
-    ("No space left on device", "no space left on the disk", f"free some room there, {_CARRY_ON}"),
+    ("No space left on device", NO_ROOM, f"free some room there, {_CARRY_ON}"),
     ("Disk quota exceeded", "the disk quota is used up", f"free some room there, {_CARRY_ON}"),
     ("Read-only file system", "its file system is read-only", f"mount it writable, {_CARRY_ON}"),
-    ("Permission denied", "permission denied", "let the user who delivers write there"),
-    ("Operation not permitted", "permission denied", "let the user who delivers write there"),
+    ("Permission denied", "permission denied", _LET_WRITE),
+    ("Operation not permitted", "permission denied", _LET_WRITE),
 )
 
 _SCRIPT = r"""
@@ -59,15 +62,26 @@ kind() {
 	fi
 }
 
+writable() { [ -w "$1" ] || tell unwritable "$1"; }
+
+# Where something is to be written, and for how much there is room.
+room() {
+	writable "$1"
+	free=$(df -Pk "$1" 2>/dev/null | sed -n '$s/.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p')
+	[ -z "$free" ] || tell free "$free"
+}
+
 survey() {
 	for program in sha256sum $2; do
 		command -v "$program" >/dev/null || tell missing "$program"
 	done
 	if [ ! -d "$place" ]; then
 		kind "$place" place
-		[ -d "${place%/*}/" ] || tell above absent
+		if [ -d "${place%/*}/" ]; then room "${place%/*}/"; else tell above absent; fi
 		return 0
 	fi
+	room "$place"
+	[ ! -d "$place/generations" ] || writable "$place/generations"
 	cd "$place" || return
 	tell place directory
 	kind generations generations
@@ -166,6 +180,10 @@ class State:
     missing_programs: tuple[str, ...] = ()
     manifest_sha256: str | None = None
     """Of the generation that was asked for."""
+    free_bytes: int | None = None
+    """For this user, where its files are; None if nobody could say."""
+    unwritable: str | None = None
+    """A directory there that this user cannot write in."""
 
     @property
     def current(self) -> str | None:
@@ -178,6 +196,11 @@ class State:
     def has_generation(self) -> bool:
         """Whether the generation that was asked for is there."""
         return self.kinds.get("generation") == _DIRECTORY
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of it is there, of a run that did not end well."""
+        return self.kinds.get("incoming") == _DIRECTORY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +261,7 @@ class Place:
                 "its link `current` is not what it was made to be",
                 expected=f"generations/{identifier}",
                 got=said.kinds.get("current"),
-                hint="see whether somebody else publishes there; then publish again",
+                hint="see whether somebody else publishes there; then doit publish again",
             )
 
     def prune(self, identifiers: Sequence[str]) -> None:
@@ -275,15 +298,19 @@ class Place:
 def _state(said: str) -> State:
     """The lines of the script; what a login shell adds is passed over."""
     facts = [line[1:].split(" ", 1) for line in said.splitlines() if line.startswith("@")]
-    several = {"id", "missing", "manifest"}
+    several = {"id", "missing", "manifest", "free", "unwritable"}
     kinds = {words[0]: words[1] for words in facts if words[0] not in several}
     ids = [words[1] for words in facts if words[0] == "id" and is_generation_id(words[1])]
     digests = [words[1] for words in facts if words[0] == "manifest"]
+    free = [int(words[1]) for words in facts if words[0] == "free"]
+    unwritable = [words[1] for words in facts if words[0] == "unwritable"]
     return State(
         kinds=kinds,
         ids=tuple(sorted(ids, key=order_of)),
         missing_programs=tuple(words[1] for words in facts if words[0] == "missing"),
         manifest_sha256=digests[0] if digests else None,
+        free_bytes=free[0] * 1024 if free else None,
+        unwritable=unwritable[0] if unwritable else None,
     )
 
 

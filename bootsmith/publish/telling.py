@@ -10,6 +10,8 @@ from bootsmith.formats.human_bytes import human_bytes
 from bootsmith.publish.contents import Contents
 from bootsmith.publish.delivery import Delivery, errors_of
 
+_SHOWN_NAMES = 3
+
 
 def stop_unless_everywhere(contents: Contents, deliveries: Sequence[Delivery]) -> None:
     """PublishError where a place does not have the generation: then none is to serve it."""
@@ -28,8 +30,8 @@ def stop_unless_everywhere(contents: Contents, deliveries: Sequence[Delivery]) -
     raise PublishError(
         contents.id,
         _listed("did not arrive everywhere, so every place serves what it served", lines),
-        hint=f"see to {', '.join(delivery.place.name for delivery in failed)}, then publish "
-        "again: it goes on from what is there",
+        hint=f"see to {', '.join(delivery.place.name for delivery in failed)}, then doit "
+        "publish again: it goes on from what is there",
     )
 
 
@@ -92,13 +94,22 @@ def closing_line(delivery: Delivery, contents: Contents) -> str:
     """`rack-2: serves 2026-11-21.1, was 2026-11-20.1; 312 files, ...`."""
     was = "as before" if delivery.was == contents.id else f"was {served(delivery)}"
     removed = f"; removed {', '.join(delivery.pruned)}" if delivery.pruned else ""
+    mended = (
+        f"; mended {len(delivery.mended)}: {first_of(delivery.mended)}" if delivery.mended else ""
+    )
     return (
         f"{delivery.place.name}: serves {contents.id}, {was}; "
         f"{len(contents.files)} files and {len(contents.links)} links, "
         f"{human_bytes(delivery.sent_bytes)} sent, "
         f"{human_bytes(_shared_bytes(delivery, contents))} shared, "
-        f"{delivery.seconds:.1f} s{removed}"
+        f"{delivery.seconds:.1f} s{mended}{removed}"
     )
+
+
+def first_of(names: Sequence[str]) -> str:
+    """`a, b, c and 2 more`."""
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return f"{', '.join(names[:_SHOWN_NAMES])}{more}"
 
 
 def plan_line(delivery: Delivery, contents: Contents) -> str:
@@ -111,7 +122,21 @@ def plan_line(delivery: Delivery, contents: Contents) -> str:
     return (
         f"{name}: would be sent at most {human_bytes(delivery.sent_bytes)} of "
         f"{human_bytes(contents.content_bytes)}, then serve {contents.id} instead of {was}"
+        f"{_doubts(delivery)}"
     )
+
+
+def _doubts(delivery: Delivery) -> str:
+    """What a dry run knows to be in the way."""
+    state, doubts = delivery.state, ""
+    if state.unwritable:
+        doubts += f"\n  warning: this user cannot write in {state.unwritable} there"
+    if state.free_bytes is not None and state.free_bytes < delivery.sent_bytes:
+        doubts += (
+            f"\n  warning: {human_bytes(state.free_bytes)} are free there, which may be "
+            f"{human_bytes(delivery.sent_bytes - state.free_bytes)} too little"
+        )
+    return doubts
 
 
 def document(contents: Contents, deliveries: Sequence[Delivery], *, dry_run: bool = False) -> str:
@@ -126,6 +151,9 @@ def document(contents: Contents, deliveries: Sequence[Delivery], *, dry_run: boo
             "sent_bytes": delivery.sent_bytes,
             "shared_bytes": _shared_bytes(delivery, contents),
             "seconds": round(delivery.seconds, 3),
+            "free_bytes": delivery.state.free_bytes,
+            "unwritable": delivery.state.unwritable,
+            "mended": delivery.mended,
             "pruned": delivery.pruned,
             "trouble": delivery.trouble.message if delivery.trouble else None,
         }

@@ -12,7 +12,10 @@ class Transfer(Protocol):
     """Brings the contents of one generation to one place. Paths are below the place."""
 
     def would_send(self, path: str, earlier: Sequence[str]) -> int:
-        """Bytes that `send` would send now, at most; nothing is changed."""
+        """Bytes that `send` would send now, at most; nothing is changed.
+
+        `path` is among `earlier` if some of it is there.
+        """
 
     def send(self, path: str, earlier: Sequence[str]) -> int:
         """Make the directory `path` equal to the contents; how many bytes were sent for it.

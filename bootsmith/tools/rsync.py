@@ -86,13 +86,20 @@ def send_tree(
 
 
 def differences(source: Path, target: str, *, login: Login) -> list[str]:
-    """Lines of rsync, each about a name there that is missing, too much or another; none if equal.
+    """Every name there that is missing, too much or another; none if equal.
 
     Contents are taken to be equal where size and time are. Errors as of `send_tree`.
     """
     options = ["--dry-run", "--itemize-changes"]
     said = [_run([*kind, *options], source, target, login, _unsaid) for kind in (_FILES, _LINKS)]
-    return list(dict.fromkeys(line for text in said for line in text.splitlines()))
+    return list(dict.fromkeys(_name_in(line) for text in said for line in text.splitlines()))
+
+
+def _name_in(line: str) -> str:
+    """Of a line of --itemize-changes: `cL+++++++++ NAME -> TEXT`, `*deleting   NAME`."""
+    name = line.partition(" ")[2].lstrip()
+    arrow = " -> " if line[1:2] == "L" else " => "
+    return name.partition(arrow)[0].rstrip("/")
 
 
 def _run(
@@ -146,7 +153,7 @@ def _error(status: int, said: str, login: Login) -> BootsmithError:
         return ToolFailed(
             login.destination,
             "no space left on the disk there",
-            hint="free some room there, then publish again: it goes on from what is there",
+            hint="free some room there, then doit publish again: it goes on from what is there",
         )
     if status in _BROKEN_STATUSES:
         return connection_error(login, _of_ssh(said))
@@ -154,7 +161,7 @@ def _error(status: int, said: str, login: Login) -> BootsmithError:
     return ToolFailed(
         "rsync",
         "\n".join([f"exit status {status}", *(f"    {line}" for line in lines[-_SHOWN_LINES:])]),
-        hint="see to what it names, then publish again: it goes on from what is there",
+        hint="see to what it names, then doit publish again: it goes on from what is there",
     )
 
 

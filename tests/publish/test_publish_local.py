@@ -177,10 +177,10 @@ def test_a_full_disk_leaves_what_is_served_and_is_gone_on_with(site, elsewhere):
     served = elsewhere.served
     elsewhere.resize("1300k")
     said = site.refused()
-    assert said.startswith(f"head ({site_directory(site)}): ")
-    assert ": no space left on the disk; got N B free below " in said
-    assert said.endswith(
-        "\n  next: free some room, then run doit again: what was finished stays finished\n"
+    assert said == (
+        f"head ({site_directory(site)}): no space left on the disk; "
+        "expected room for at most N B more, got N B free\n"
+        "  next: free some room, then doit publish again: it goes on from what is there\n"
     )
     assert current(served) == f"generations/{FIRST}"
     assert names(served / "generations") == [f".incoming-{SECOND}", FIRST]
@@ -292,8 +292,12 @@ def test_damage_at_a_place_is_found_and_mended(site, elsewhere):
     link.symlink_to("template-db")
     shutil.rmtree(served / "current/kernel")
     (served / "current/kernel").symlink_to("/etc")
-    site.publish()
+    assert site.publish() == [
+        f"head: serves {FIRST}, as before; {COUNTS}, N B sent, N B shared, T s; mended 7: kernel, "
+        "kernel/virt/vmlinuz, modloop/virt/modloop and 4 more"
+    ]
     assert listing(served / "current") == listing(home)
+    assert site.publish_json()["head"]["mended"] == []
 
 
 def test_damage_at_home_is_not_delivered(site, served):
@@ -303,7 +307,7 @@ def test_damage_at_home_is_not_delivered(site, served):
     kernel.write_bytes(b"rotten" * 200)
     assert site.refused() == (
         f"head ({served}): cannot get kernel/virt/vmlinuz, which is damaged here at home\n"
-        f"  next: doit verify --repair {FIRST}, then publish again\n"
+        f"  next: doit verify --repair {FIRST}, then doit publish again\n"
     )
     assert names(served) == ["armed", "generations"]
     assert names(served / "generations") == [f".incoming-{FIRST}"]
@@ -463,6 +467,19 @@ def test_two_runs_do_not_meet(site, served):
     assert not served.exists()
 
 
+def test_a_read_only_home_names_the_command_to_repeat(site, served):
+    site.make(FIRST)
+    with own_mounts() as mounts:
+        mounts.run("mount", "--bind", site.artifacts, site.artifacts)
+        mounts.run("mount", "-o", "remount,bind,ro", site.artifacts)
+        site.inside = mounts.before
+        said = site.refused()
+    assert said == (
+        f"{site.artifacts}/publish.lock: the file system is read-only\n"
+        "  next: mount it writable, then doit publish again\n"
+    )
+
+
 def test_a_dry_run_changes_nothing(site, served):
     site.make(FIRST)
     assert site.publish("--dry-run") == [
@@ -482,6 +499,19 @@ def test_a_dry_run_changes_nothing(site, served):
     (target,) = site.publish_json("--dry-run", "--generation", FIRST).values()
     assert (target["is_there"], target["is_current"], target["sent_bytes"]) == (True, False, 0)
     assert {path for path in before if path not in listing(site.root)} == set()
+
+
+def test_a_dry_run_tells_of_too_little_room(site, elsewhere):
+    site.make(FIRST)
+    elsewhere.resize("400k")
+    assert site.publish("--dry-run") == [
+        f"head: would be sent at most N B of N B, then serve {FIRST} instead of nothing",
+        "  warning: N B are free there, which may be N B too little",
+    ]
+    (target,) = site.publish_json("--dry-run").values()
+    assert target["free_bytes"] == 400 * 1024 < target["sent_bytes"]
+    elsewhere.resize("16m")
+    assert len(site.publish("--dry-run")) == 1
 
 
 # --- several ------------------------------------------------------------------------------------
@@ -504,8 +534,10 @@ def test_where_one_place_fails_none_moves(site, elsewhere, served):
         f"    head ({served}): has {SECOND}, and serves {FIRST}",
     ]
     assert lines[2].startswith(f"    {small}")
-    assert ": no space left on the disk; got N B free below " in lines[2]
-    assert lines[3:] == ["  next: see to small, then publish again: it goes on from what is there"]
+    assert ": no space left on the disk; expected room for at most N B more, got N B f" in lines[2]
+    assert lines[3:] == [
+        "  next: see to small, then doit publish again: it goes on from what is there"
+    ]
     assert current(served) == current(elsewhere.served) == f"generations/{FIRST}"
     elsewhere.resize("16m")
     targets = site.publish_json()

@@ -258,8 +258,12 @@ def test_a_user_who_may_not_write(site, server, behaving, tmp_path):
     tmp_path.chmod(0o755)
     assert site.refused() == (
         f"{shown(far)}: permission denied; got mkdir: cannot create directory '{far}': "
-        "Permission denied\n  next: let the user who delivers write there\n"
+        "Permission denied\n  next: let the user who delivers write there, then doit publish "
+        "again: it goes on from what is there\n"
     )
+    assert site.publish("--dry-run")[1:] == [
+        f"  warning: this user cannot write in {tmp_path}/ there"
+    ]
 
 
 # --- half-way -----------------------------------------------------------------------------------
@@ -415,8 +419,9 @@ def test_a_full_disk_there(site, server, far, tmp_path):
         big(site, SECOND)
         server.run("mount", "-o", "remount,size=1500k", disk)
         assert site.refused() == (
-            f"{shown(disk / 'far')}: no space left on the disk there\n"
-            "  next: free some room there, then publish again: it goes on from what is there\n"
+            f"{shown(disk / 'far')}: no space left on the disk there; "
+            "expected room for at most N B more, got N B free\n"
+            "  next: free some room there, then doit publish again: it goes on from what is there\n"
         )
         server.run("test", "-d", disk / f"far/generations/.incoming-{SECOND}")
         server.run("test", disk / "far/current", "-ef", disk / f"far/generations/{FIRST}")
@@ -486,7 +491,12 @@ def test_damage_of_any_kind_there_is_found(site, far):
     link.unlink()
     link.symlink_to("template-db")
     (far / "current/stray").write_text("stray")
-    site.publish()
+    (target,) = site.publish_json().values()
+    assert sorted(target["mended"]) == [
+        "netboot/tftp/boot/virt/vmlinuz",
+        "netboot/tftp/pxelinux.cfg/01-52-54-01-02-00-07",
+        "stray",
+    ]
     assert listing(far / "current") == listing(home)
     assert kernel.samefile(other)
 
@@ -530,7 +540,7 @@ def test_an_upload_that_fails_moves_nothing(site, server, far, tmp_path):
     assert lines[2].startswith(f"    second (root@{ADDRESS}:{places[1]}): ")
     assert lines[-2:] == [
         f"    third ({places[2]}): has {SECOND}, and serves {FIRST}",
-        "  next: see to second, then publish again: it goes on from what is there",
+        "  next: see to second, then doit publish again: it goes on from what is there",
     ]
     assert [current(place) for place in places] == [f"generations/{FIRST}"] * 3
     fails.unlink()
@@ -563,8 +573,8 @@ def test_a_move_that_fails_tells_who_serves_what(site, server, far, tmp_path):
         f"    {shown(far)}: serves {SECOND}\n"
         f"    second (root@{ADDRESS}:{second}): has {SECOND}, and serves nothing\n"
         f"    third ({third}): has {SECOND}, and serves {FIRST}\n"
-        "  next: to go on: see to it there, then publish again: it goes on from what is there; "
-        f"doit publish does the rest; to go back: doit publish --generation {FIRST}\n"
+        "  next: to go on: see to it there, then doit publish again: it goes on from what is "
+        f"there; doit publish does the rest; to go back: doit publish --generation {FIRST}\n"
     )
     record = json.loads((site.artifacts / "published.json").read_bytes())["targets"]
     assert {name: one["current"] for name, one in record.items()} == {
@@ -588,7 +598,7 @@ def test_a_move_that_was_only_said_to_be_done(site, server, far, behaving):
         f"{SECOND}: is not served everywhere: {shown(far)}: its link `current` is not what it was "
         f"made to be; expected generations/{SECOND}\n"
         f"    {shown(far)}: has {SECOND}, and serves {FIRST}\n"
-        "  next: to go on: see whether somebody else publishes there; then publish again; "
+        "  next: to go on: see whether somebody else publishes there; then doit publish again; "
         f"doit publish does the rest; to go back: doit publish --generation {FIRST}\n"
     )
     assert current(far) == f"generations/{FIRST}"

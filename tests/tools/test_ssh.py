@@ -55,7 +55,7 @@ def test_what_ssh_says_becomes_one_message(said, told):
             '     40,960  12%\nrsync: [receiver] write failed on "/srv/x": '
             "No space left on device (28)\nrsync error: error in file IO (code 11)",
             "deploy@rack-2: no space left on the disk there\n"
-            "  next: free some room there, then publish again: it goes on from what is there",
+            "  next: free some room there, then doit publish again: it goes on from what is there",
         ),
         (
             12,
@@ -72,7 +72,7 @@ def test_what_ssh_says_becomes_one_message(said, told):
             "rsync error: some files were not transferred (code 23)",
             "rsync: exit status 23\n    rsync: [generator] chmod failed: Not owner (1)\n"
             "    rsync error: some files were not transferred (code 23)\n"
-            "  next: see to what it names, then publish again: it goes on from what is there",
+            "  next: see to what it names, then doit publish again: it goes on from what is there",
         ),
     ],
 )  # fmt: skip
