@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from tiny_site import write_iso, write_site
 
@@ -64,3 +66,47 @@ def test_a_build_reminds_in_its_closing_line(site, tmp_path):
     assert closing() == f"current is {second}; head still serves {first} (next: doit publish)"
     site.inside = ("BOOTSMITH_REPORT=quiet",)
     assert site.doit("build").stderr == ""
+
+
+def test_publishing_says_which_servers_read_their_files_again(site, tmp_path):
+    (tmp_path / "disc").mkdir()
+    write_site(site.root, write_iso(tmp_path / "disc"))
+    site.targets(f'{TARGET}[publish.rack]\ndirectory = "rack"\n')
+
+    def said(*words):
+        done = site.doit("publish", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stderr.splitlines()
+
+    def build(path, old="", new=""):
+        file = site.root / path
+        file.write_text(file.read_text().replace(old, new))
+        done = site.doit("build")
+        assert done.returncode == 0, done.stderr
+
+    build("recipes/hosts.toml")
+    assert said() == []  # nothing was served, so no server has read anything
+    build("overlays/base/etc/motd", "first", "second")
+    assert said() == []
+    build("recipes/hosts.toml", "10.9.0.11", "10.9.0.12")
+    assert said("--dry-run") == []
+    heading, *rows = said()
+    assert heading == (
+        "head, rack: configurations of servers changed; tell those that run there "
+        "(docs/servers.md):"
+    )
+    told = {row.split("  ")[1].strip(): row.rpartition("  ")[2] for row in rows}
+    assert told["dnsmasq"] == "systemctl reload dnsmasq"
+    assert told["BIND"] == "rndc reload"
+    assert "nginx" not in told
+    assert said() == []  # served as before
+    build("recipes/hosts.toml", "10.9.0.12", "10.9.0.13")
+    site.inside = ("BOOTSMITH_REPORT=quiet",)
+    assert said() == []
+    site.inside = ()
+    build("recipes/hosts.toml", "10.9.0.13", "10.9.0.14")
+    assert said("--json") == []
+    build("recipes/hosts.toml", "10.9.0.14", "10.9.0.15")
+    was = (site.root / "served/current").resolve().name
+    shutil.rmtree(site.artifacts / "generations" / was)  # nobody can say what has changed
+    assert said() == []
