@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from inventory_site import SITE, write_inventory_site
 
 from bootsmith.builders.inventory import build_inventory
 from bootsmith.errors import RecipeError
@@ -14,51 +15,12 @@ from bootsmith.graph.plan_inventory import plan_inventory
 from bootsmith.graph.step import Input, Output, Tree, unwrapped
 from bootsmith.site.loader import load_site
 
-SITE = """\
-schema = 1
-name = "lab"
-release = "alpine"
-flavor = "lts"
-"""
-NETBOOT = """
-[netboot]
-server = "10.20.0.1"
-subnet = "10.20.0.0/16"
-interface = "eth1"
-domain = "lab.example"
-template = "web"
-"""
-HOSTS = """\
-[mac]
-fixed = "AA:BB"
-levels = { infra = 1, service = 2 }
-templates = { web = 0x10 }
-
-[host.web-1]
-mac = "AA:BB:02:10:00:05"
-
-[[import]]
-file = "more.csv"
-format = "csv"
-"""
 NEXT = "\n  next: "
 
 
 @pytest.fixture
 def root(tmp_path):
-    for name, text in {
-        "recipes/site.toml": SITE + NETBOOT,
-        "recipes/hosts.toml": HOSTS,
-        "recipes/hosts/more.csv": "name,mac\nweb-2,AA:BB:02:10:00:09\n",
-        "recipes/releases/alpine.toml": 'iso = "a.iso"\nflavors = ["lts"]\n'
-        '[pxerd]\nfeatures = ["network"]\n',
-        "recipes/templates/web.toml": 'summary = "web"\noverlays = ["base"]\n',
-        "recipes/features.d/network.modules": "",
-        "overlays/base/etc/motd": "",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
+    return write_inventory_site(tmp_path)
 
 
 # --- the step ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
+from inventory_site import HOSTS, SITE, write_inventory_site
 
 from bootsmith.drafts.mac_address import make_mac
 from bootsmith.drafts.new import write_new
@@ -14,52 +15,13 @@ from bootsmith.site.inventory import resolve
 from bootsmith.site.inventory_explain import fleet_of, surroundings_of
 from bootsmith.site.loader import load_site
 
-SITE = """\
-schema = 1
-name = "lab"
-release = "alpine"
-flavor = "lts"
-"""
-NETBOOT = """
-[netboot]
-server = "10.20.0.1"
-subnet = "10.20.0.0/16"
-interface = "eth1"
-domain = "lab.example"
-template = "web"
-"""
-HOSTS = """\
-[mac]
-fixed = "AA:BB"
-levels = { infra = 1, service = 2 }
-templates = { web = 0x10 }
-
-[host.web-1]
-mac = "AA:BB:02:10:00:05"
-
-[[import]]
-file = "more.csv"
-format = "csv"
-"""
 NEXT = "\n  next: "
 USAGE = "doit mac new TEMPLATE [--level LEVEL] [--add NAME]"
 
 
 @pytest.fixture
 def root(tmp_path):
-    for name, text in {
-        "recipes/site.toml": SITE + NETBOOT,
-        "recipes/hosts.toml": HOSTS,
-        "recipes/hosts/more.csv": "name,mac\nweb-2,AA:BB:02:10:00:09\n",
-        "recipes/releases/alpine.toml": 'iso = "a.iso"\nflavors = ["lts"]\n'
-        '[pxerd]\nfeatures = ["network"]\n',
-        "recipes/templates/web.toml": 'summary = "web"\noverlays = ["base"]\n',
-        "recipes/features.d/network.modules": "",
-        "overlays/base/etc/motd": "",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
+    return write_inventory_site(tmp_path)
 
 
 def hosts(root):
