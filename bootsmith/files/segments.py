@@ -32,6 +32,8 @@ def compressed_segments(
     keys = [segment_key(group, coding=coding) for group in groups]
     segments = [store.recall("segment", key) for key in keys]
     missing = [at for at, segment in enumerate(segments) if segment is None]
+    # The largest first, or it may be begun last and be waited for alone.
+    missing.sort(key=lambda at: -sum(member.size_bytes for member in groups[at]))
     fetch(member for at in missing for member in groups[at])
 
     def compress(at: int) -> bytes:
