@@ -389,7 +389,8 @@ def _take_lock(executor: Executor) -> None:
         sys.exit(_EXIT_LOCKED)
 
 
-def _do(label: str) -> TaskError | None:
+def _do(label: str) -> TaskError | str | None:
+    """Do a step; what it tells, for doit to hand it on from a worker."""
     executor = _RUN.executor
     assert executor is not None
     step = executor.steps[label]
@@ -397,16 +398,17 @@ def _do(label: str) -> TaskError | None:
     # A worker of `doit -n` has no screen: the run that started it shows what is at work.
     is_worker = os.getpid() != _RUN.process_id
     report = Report(sys.stderr) if is_worker else _RUN.report
+    told: list[str] = []
     try:
         with named_storage_errors(place):
             _take_lock(executor)  # unless asking whether it is done has
-            executor.execute(step, report.progress_of(label))
+            executor.execute(step, report.progress_of(label), told.append)
     except BootsmithError as error:
         return TaskError(str(error))
     finally:
         executor.close()
         _leave_if_told()
-    return None
+    return "\n".join(told) or None
 
 
 def _explain_task(executor: Executor) -> dict[str, Any]:
@@ -532,6 +534,8 @@ class SiteReporter(ConsoleReporter):
         count.size_bytes += size_bytes
         self._redone.add(task.name)
         _RUN.report.built(task.name, seconds, size_bytes)
+        for line in (task.result or "").splitlines():
+            _RUN.report.remind(f"       {line}")
 
     def skip_uptodate(self, task: Any) -> None:
         """Counted; the closing line says how many, and how many only because of a cut-off."""
@@ -568,7 +572,7 @@ class SiteReporter(ConsoleReporter):
             return
         executor.close()
         summary.standing = _standing(executor.layout)
-        if summary.total("built") and not self.failures:
+        if summary.total("built") and not self.failures and not _RUN.told:
             summary.next_step = _next_step(executor.layout, _asked_for(sys.argv))
         _RUN.report.close(summary, seconds=time.monotonic() - self._started)
         if not summary.total("built") and not self.failures and is_plain_build(sys.argv):

@@ -28,6 +28,7 @@ from bootsmith.graph.layout import Layout
 from bootsmith.graph.step import Step, Witness, unwrapped
 
 Progress = Callable[[str, int, int | None], None]
+Tell = Callable[[str], None]
 MISSING = "missing"
 
 
@@ -235,10 +236,11 @@ class Executor:
 
     # -- do it -------------------------------------------------------------------------
 
-    def execute(self, step: Step, progress: Progress) -> float:
+    def execute(self, step: Step, progress: Progress, tell: Tell | None = None) -> float:
         """Do the step; return its wall time in seconds.
 
-        Raises a BootsmithError, after which the old outputs are still there.
+        `tell` gets what a builder wants people to know of what it did. Raises a BootsmithError,
+        after which the old outputs are still there.
         """
         self._check_inputs(step)
         self._check_outputs(step)
@@ -246,7 +248,8 @@ class Executor:
         module, _, function = step.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
         started = time.monotonic()
-        builder(**unwrapped(dict(step.arguments)), **self._services(builder, step, walk, progress))
+        services = self._services(builder, step, walk, progress, tell)
+        builder(**unwrapped(dict(step.arguments)), **services)
         seconds = time.monotonic() - started
         self.state.record(
             step.label, StepRecord(key=key_of(walk), walk=walk, outputs=self._outputs(step))
@@ -254,11 +257,17 @@ class Executor:
         return seconds
 
     def _services(
-        self, builder: Callable[..., None], step: Step, walk: Walk, progress: Progress
+        self,
+        builder: Callable[..., None],
+        step: Step,
+        walk: Walk,
+        progress: Progress,
+        tell: Tell | None,
     ) -> dict[str, Any]:
         """What a builder may ask for by parameter name, beside its declared arguments."""
         offered: dict[str, Any] = {
             "progress": progress,
+            "tell": tell,
             "provenance": partial(self.provenance, step),
             "memory": self.state,
             "damaged": self._damaged(step, walk),

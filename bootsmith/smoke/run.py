@@ -13,6 +13,7 @@ from typing import Any
 from bootsmith.errors import SmokeError
 from bootsmith.files.atomic import write_file
 from bootsmith.files.manifest import read_manifest
+from bootsmith.files.owner import owned_as
 from bootsmith.formats.manifest import Manifest
 from bootsmith.formats.netboot_network import Network
 from bootsmith.site.scenarios import Scenario
@@ -39,6 +40,7 @@ from bootsmith.tools.qemu import SCREEN_PORT, check_firmware, qemu_argv, qemu_ve
 from bootsmith.tools.run import replay_line
 
 Progress = Callable[[str, int, int | None], None]
+Tell = Callable[[str], None]
 _REPORT_GRACE_SECONDS = 60.0
 _SHOWN_LINES = 15
 _STARVED_TRIES = 3
@@ -58,16 +60,19 @@ def run_smoke(
     cache: Path | None = None,
     timeout_seconds: float | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> Path:
     """Boot a generation as `scenario` says; return the path of the evidence.
 
     `manifest` is the generation's, also through a link that moves on meanwhile;
-    `evidence` is the directory of all evidence. `accelerator` is `auto`, `tcg` or `kvm`.
+    `evidence` is the directory of all evidence, and belongs to whom the one above it does, also
+    when root boots. `accelerator` is `auto`, `tcg` or `kvm`.
     `releases` are those that the generation is of, for rows whose medium is a copy of an ISO;
     `network` holds the keywords of Network, for rows whose machines boot from it.
     `template` boots that one instead of the first that fits. `cache` keeps what is known
-    of this machine's KVM (default: beside the evidence). Raises SmokeError if a guest
-    does not prove its boot; evidence of the failure is left as well.
+    of this machine's KVM (default: beside the evidence). `tell` gets which machines booted, and
+    where the evidence lies. Raises SmokeError if a guest does not prove its boot; evidence of
+    the failure is left as well.
     """
     row = find_scenario(scenario)
     row = replace(row, timeout_seconds=timeout_seconds or row.timeout_seconds)
@@ -77,35 +82,39 @@ def run_smoke(
     for firmware in {row.firmware, *(guest.firmware for guest in row.guests)}:
         check_firmware(FIRMWARE[firmware])
     check_servers(row)
-    logs = RunLogs.at(evidence_path(evidence.absolute(), booted.id, row.name), template)
-    # From here to the end of the run nothing claims that this scenario boots.
-    logs.evidence.unlink(missing_ok=True)
-    if progress:
-        progress(f"{row.name}: reading", 0, None)
-    isos = {name: files["iso"] for name, files in (releases or {}).items()}
-    digests = digests_now(chosen, generation=generation, scenario=row.name, isos=isos)
-    prepared = _prepare(
-        row=row,
-        generation=generation,
-        manifest=booted,
-        chosen=chosen,
-        template=template,
-        releases=releases or {},
-        network=network,
-        memory_mebibytes=memory_mebibytes,
-        accelerator=choose_accelerator(accelerator, memory=cache or evidence),
-        logs=logs,
-    )
-    _write_replay(logs, prepared)
-    started_epoch = int(time.time())
-    with prepared.serving as inside:
-        attempts = _boot(prepared, progress, inside)
-    failure = _first_failure(attempts, row)
-    record = _record(prepared, digests, started_epoch, attempts, failure)
-    write_evidence(logs.evidence, record)
-    if failure:
-        raise _error(row, failure, logs)
-    return logs.evidence
+    with owned_as(evidence.absolute().parent, evidence):
+        logs = RunLogs.at(evidence_path(evidence.absolute(), booted.id, row.name), template)
+        # From here to the end of the run nothing claims that this scenario boots.
+        logs.evidence.unlink(missing_ok=True)
+        if progress:
+            progress(f"{row.name}: reading", 0, None)
+        isos = {name: files["iso"] for name, files in (releases or {}).items()}
+        digests = digests_now(chosen, generation=generation, scenario=row.name, isos=isos)
+        prepared = _prepare(
+            row=row,
+            generation=generation,
+            manifest=booted,
+            chosen=chosen,
+            template=template,
+            releases=releases or {},
+            network=network,
+            memory_mebibytes=memory_mebibytes,
+            accelerator=choose_accelerator(accelerator, memory=cache or evidence),
+            logs=logs,
+        )
+        _write_replay(logs, prepared)
+        started_epoch = int(time.time())
+        with prepared.serving as inside:
+            attempts = _boot(prepared, progress, inside)
+        failure = _first_failure(attempts, row)
+        record = _record(prepared, digests, started_epoch, attempts, failure)
+        write_evidence(logs.evidence, record)
+        if failure:
+            raise _error(row, failure, logs)
+        if tell:
+            machines = ", ".join(guest.title for guest in prepared.guests)
+            tell(f"{machines}; evidence: {shown_path(logs.directory)}")
+        return logs.evidence
 
 
 def prove_scenario(
@@ -119,6 +128,7 @@ def prove_scenario(
     releases: Mapping[str, ReleaseFiles] | None = None,
     network: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> None:
     """Write to `output` the record of a boot of the very bytes that this generation has.
 
@@ -138,7 +148,10 @@ def prove_scenario(
             releases=releases,
             network=network,
             progress=progress,
+            tell=tell,
         )
+    elif tell:
+        tell(f"booted before; evidence: {shown_path(proof.parent)}")
     write_file(output, read_evidence(proof).to_json())
 
 
@@ -237,7 +250,9 @@ def _boot(
     for _ in range(_STARVED_TRIES):
         runs = [guest.run() for guest in prepared.guests]
         watches = [run.watch for run in runs]
-        say = _stage_progress(prepared.row.name, watches, progress) if progress else None
+        titles = [guest.title for guest in prepared.guests]
+        machines = list(zip(titles, watches, strict=True))
+        say = _stage_progress(prepared.row.name, machines, progress) if progress else None
         endings = run_machines(
             runs,
             timeout_seconds=prepared.row.timeout_seconds,
@@ -318,15 +333,16 @@ def _write_replay(logs: RunLogs, prepared: _Prepared) -> None:
 
 
 def _stage_progress(
-    name: str, watches: Sequence[ConsoleWatch], progress: Progress
+    name: str, machines: Sequence[tuple[str, ConsoleWatch]], progress: Progress
 ) -> Callable[[float], None]:
     def say(elapsed_seconds: float) -> None:
         # Of several machines that which is furthest behind.
-        watch = min(watches, key=lambda one: _stages_done(one.stage))
+        title, watch = min(machines, key=lambda one: _stages_done(one[1].stage))
         stage = watch.stage
         # The time grows while a guest is quiet: emulated kernels are for half a minute.
         in_stage_seconds = elapsed_seconds - watch.landmarks.get(stage, 0.0)
-        progress(f"{name}: {stage} for {in_stage_seconds:.0f} s", _stages_done(stage), len(STAGES))
+        words = f"{name}: {title}, {stage} for {in_stage_seconds:.0f} s"
+        progress(words, _stages_done(stage), len(STAGES))
 
     return say
 

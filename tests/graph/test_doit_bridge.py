@@ -108,6 +108,23 @@ def test_parallel_runs_do_the_same(site, parallel):
     assert built(doit(site)) == set()
 
 
+@pytest.mark.parametrize("words", [["run"], ["run", "-n", "2"]])
+def test_what_a_step_tells_is_said_behind_its_line(site, words):
+    slow_dodo(site, "pass")
+    (site / "sample_slow.py").write_text(
+        "from sample_builders import build_joined\n"
+        "def build_slow(*, source, output, tell):\n"
+        "    build_joined(parts=(source,), output=output)\n"
+        "    tell('joined by hand')\n"
+    )
+    run = start(site, *words)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 0
+    lines = said.splitlines()
+    joined = next(line for line in lines if line.startswith("built  joined"))
+    assert lines[lines.index(joined) + 1] == "       joined by hand"
+
+
 def test_doit_itself_leaves_no_file(site):
     doit(site)
     assert sorted(path.name for path in (site / "artifacts").iterdir()) == [

@@ -14,7 +14,7 @@ import pytest
 from bootsmith.errors import SmokeError
 from bootsmith.files.manifest import read_manifest
 from bootsmith.smoke.accelerator import choose_accelerator, runs_guests
-from bootsmith.smoke.evidence import find_proof, read_evidence
+from bootsmith.smoke.evidence import find_proof, read_evidence, shown_path
 from bootsmith.smoke.parts import choose_parts
 from bootsmith.smoke.run import _stage_progress, run_smoke
 from bootsmith.smoke.scenarios import find_scenario
@@ -60,31 +60,51 @@ def failure(tmp_path, generation, scenario, **keywords):
 def test_time_passes_in_the_progress_of_a_quiet_guest():
     watch = ConsoleWatch(nonce="0")
     said = []
-    say = _stage_progress("key", [watch], lambda *words: said.append(words[0]))
+    say = _stage_progress("key", [("web", watch)], lambda *words: said.append(words[0]))
     say(1.0)
     watch.feed("console", b"SeaBIOS", elapsed_seconds=2.0)
     say(2.0)
     say(30.2)
-    assert said == ["key: start for 1 s", "key: firmware for 0 s", "key: firmware for 28 s"]
+    assert said == [
+        "key: web, start for 1 s",
+        "key: web, firmware for 0 s",
+        "key: web, firmware for 28 s",
+    ]
 
 
 def test_the_progress_of_several_is_that_of_the_last():
     watches = [ConsoleWatch(nonce="0"), ConsoleWatch(nonce="1")]
     said = []
-    say = _stage_progress("two", watches, lambda *words: said.append(words))
+    machines = list(zip(["host a", "host b"], watches, strict=True))
+    say = _stage_progress("two", machines, lambda *words: said.append(words))
     watches[0].feed("console", b"Linux version 6.1\n", elapsed_seconds=2.0)
     say(3.0)
     watches[1].feed("console", b"SeaBIOS", elapsed_seconds=4.0)
     say(4.0)
-    assert said == [("two: start for 3 s", 0, 6), ("two: firmware for 0 s", 1, 6)]
+    assert said == [
+        ("two: host b, start for 3 s", 0, 6),
+        ("two: host b, firmware for 0 s", 1, 6),
+    ]
 
 
 @pytest.mark.boot
 @pytest.mark.network
 def test_a_direct_boot_is_proven(tmp_path, guest):
     generation = guest.generation(tmp_path / "g", "report\necho done")
-    said = []
-    path = smoke(tmp_path, generation, "direct-pxerd", progress=lambda *words: said.append(words))
+    said, told = [], []
+    (tmp_path / "evidence").mkdir()
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 1234, 4321)
+    path = smoke(
+        tmp_path,
+        generation,
+        "direct-pxerd",
+        progress=lambda *words: said.append(words),
+        tell=told.append,
+    )
+    assert told == [f"tiny; evidence: {shown_path(path.parent)}"]
+    owners = {(entry.stat().st_uid, entry.stat().st_gid) for entry in path.parent.iterdir()}
+    assert owners == {(1234, 4321) if os.geteuid() == 0 else (os.geteuid(), os.getegid())}
     evidence = read_evidence(path)
     assert evidence.verdict == "booted"
     assert evidence.report["nonce"] == evidence.nonce
