@@ -292,7 +292,7 @@ class _Build:
 
     def _stock_modules(self, catalog: ModuleCatalog) -> dict[str, str]:
         """Paths in the catalog of the modules that are there already -> their paths there."""
-        path_by_plain = {plain_module_path(path): path for path in catalog.dependencies}
+        path_by_plain = catalog.path_by_plain
         suffixes = (".ko", *(f".ko{suffix}" for suffix in COMPRESSED_SUFFIXES))
         stock = {}
         for name in self.tree.below(self.carried.directory):

@@ -38,7 +38,7 @@ def match_modules(
 ) -> dict[str, Matched]:
     """Each of `globs` to what it matches, however the modules are compressed."""
     asked = tuple(globs)
-    path_by_plain = {plain_module_path(path): path for path in catalog.dependencies}
+    path_by_plain = catalog.path_by_plain
     builtin_text = texts.get("modules.builtin", b"")
     builtin_names = sorted(builtin_text.decode("utf-8", "surrogateescape").split())
     builtin = expand_globs(asked, builtin_names)
@@ -46,7 +46,7 @@ def match_modules(
         glob: Matched(
             modules=tuple(path_by_plain[name] for name in matched), built_in=builtin[glob]
         )
-        for glob, matched in expand_globs(asked, sorted(path_by_plain)).items()
+        for glob, matched in expand_globs(asked, list(path_by_plain)).items()
     }
 
 

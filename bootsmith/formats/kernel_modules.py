@@ -60,9 +60,28 @@ class ModuleCatalog:
     builtin_modinfo: bytes
 
     @cached_property
-    def aliases(self) -> Aliases:
-        """Those of modules; they are many, and few kernels have a softdep that asks for one."""
-        return Aliases(_read_aliases(self.alias_text))
+    def path_by_plain(self) -> Mapping[str, str]:
+        """Each path by what it is once no longer compressed, sorted by that."""
+        paths = {plain_module_path(path): path for path in self.dependencies}
+        return {plain: paths[plain] for plain in sorted(paths)}
+
+    def aliases_like(self, name: str) -> Aliases:
+        """Those of modules that may match `name`: they are many, and few are ever asked for."""
+        letter = name[:1]
+        if letter not in self._aliases_by_letter:
+            letters = (*({"_": "_-"}.get(letter, letter)), *_WILDCARDS)
+            starts = tuple(f"alias {one}" for one in letters)
+            some = (line for line in self._alias_lines if line.startswith(starts))
+            self._aliases_by_letter[letter] = Aliases(map(_read_alias, some))
+        return self._aliases_by_letter[letter]
+
+    @cached_property
+    def _aliases_by_letter(self) -> dict[str, Aliases]:
+        return {}
+
+    @cached_property
+    def _alias_lines(self) -> list[str]:
+        return _lines(self.alias_text)
 
     @cached_property
     def builtin_aliases(self) -> Aliases:
@@ -226,13 +245,9 @@ def _read_softdeps(text: bytes) -> dict[str, tuple[str, ...]]:
     return softdeps
 
 
-def _read_aliases(text: bytes) -> list[tuple[str, str]]:
-    found = []
-    for line in _lines(text):
-        if line.startswith("alias "):
-            pattern, _, name = line[6:].rpartition(" ")
-            found.append((pattern, name))
-    return found
+def _read_alias(line: str) -> tuple[str, str]:
+    pattern, _, name = line[len("alias ") :].rpartition(" ")
+    return pattern, name
 
 
 def _answering(catalog: ModuleCatalog, wish: str) -> list[str] | None:
@@ -241,7 +256,7 @@ def _answering(catalog: ModuleCatalog, wish: str) -> list[str] | None:
     path_by_name = catalog.path_by_name
     if name in path_by_name:
         return [path_by_name[name]]
-    modules = catalog.aliases.matching(name)
+    modules = catalog.aliases_like(name).matching(name)
     if modules:
         # An alias of a module that was dropped from this tree leads nowhere.
         return [path_by_name[module] for module in modules if module in path_by_name]
@@ -250,7 +265,8 @@ def _answering(catalog: ModuleCatalog, wish: str) -> list[str] | None:
     return None
 
 
-_WILDCARD = re.compile(r"[*?\[]")
+_WILDCARDS = "*?["
+_WILDCARD = re.compile(f"[{re.escape(_WILDCARDS)}]")
 
 
 class Aliases:
@@ -293,16 +309,17 @@ def _filter_dependencies(text: bytes, kept: Mapping[str, str]) -> bytes:
 
 def _filter_lines(text: bytes, names: set[str], *, word: int) -> bytes:
     """Comment lines, and those whose `word`th word (-1: the last) is in `names`."""
-    lines = []
-    for line in _lines(text):
-        if line.startswith("#"):
-            lines.append(line)
-        elif word < 0:
-            if line.rpartition(" ")[2] in names:
-                lines.append(line)
-        elif line.split(" ", word + 1)[word] in names:
-            lines.append(line)
-    return _join(lines)
+    if word < 0:
+        return _join(
+            line
+            for line in _lines(text)
+            if line[line.rfind(" ") + 1 :] in names or line.startswith("#")
+        )
+    return _join(
+        line
+        for line in _lines(text)
+        if line.startswith("#") or line.split(" ", word + 1)[word] in names
+    )
 
 
 def _has_only_comments(text: bytes) -> bool:
@@ -313,5 +330,5 @@ def _lines(text: bytes) -> list[str]:
     return [line for line in text.decode("utf-8", "surrogateescape").split("\n") if line]
 
 
-def _join(lines: list[str]) -> bytes:
+def _join(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")

@@ -18,7 +18,6 @@ from bootsmith.formats.kernel_modules import (
     ModuleCatalog,
     close_over,
     module_name,
-    plain_module_path,
 )
 
 _FIRMWARE = "firmware"
@@ -88,8 +87,8 @@ def _matches(
     firmware: FirmwareTree,
     forbidden: Sequence[str] = (),
 ) -> _Matched:
-    path_by_plain = {plain_module_path(path): path for path in catalog.dependencies}
-    names = sorted(path_by_plain)
+    path_by_plain = catalog.path_by_plain
+    names = list(path_by_plain)
     modules: dict[str, str] = {}
     files: set[str] = set()
     for glob in globs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -230,6 +231,21 @@ def test_softdeps_reach_wildcards_and_what_is_built_in(catalog):
         closure = close_over(some, ["kernel/drivers/block/loop.ko"])
         assert sorted(closure.by_softdep) == (expected or []), wish
         assert bool(closure.unresolved) == (expected is None), wish
+
+
+@given(st.lists(st.text(st.sampled_from("ab_-*?[]"), min_size=1, max_size=5)), LETTERS)
+def test_an_alias_is_found_as_if_each_were_tried(aliases, name):
+    text = "".join(f"alias {alias} m{number}\n" for number, alias in enumerate(aliases))
+    catalog = read_module_catalog({"modules.alias": text.encode()})
+    name = name.replace("-", "_")
+    tried = set()
+    for number, alias in enumerate(aliases):
+        is_pattern = any(letter in alias for letter in "*?[")
+        pattern = normalize_alias(alias) if is_pattern else None
+        plain = alias.replace("-", "_")
+        if fnmatchcase(name, pattern) if pattern else not is_pattern and plain == name:
+            tried.add(f"m{number}")
+    assert set(catalog.aliases_like(name).matching(name)) == tried
 
 
 @pytest.fixture(scope="module")
