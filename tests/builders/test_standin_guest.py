@@ -28,6 +28,7 @@ INIT = DATA / "initramfs/init"
 APK = DATA / "packages/apk-tools/usr/sbin/apk"
 RESOLVER = DATA / "packages/apk-tools/usr/share/apk/resolve.awk"
 SCAN = DATA / "packages/mkinitfs/usr/sbin/nlplug-findfs"
+GENDEPENDS = DATA / "packages/openrc/usr/lib/rc/sh/gendepends.sh"
 KEY_NAME = "test.rsa.pub"
 
 
@@ -272,6 +273,44 @@ def test_features_are_those_of_a_current_medium() -> None:
 def test_system_says_that_it_is_a_stand_in() -> None:
     text = (DATA / "packages/alpine-release/usr/lib/os-release").read_text("utf-8")
     assert text.splitlines()[0] == 'NAME="bootsmith stand-in (not Alpine)"'
+
+
+# What OpenRC is told of services
+
+
+def test_dependencies_are_told_once_for_each_service(tmp_path: Path) -> None:
+    library, etc = tmp_path / "rc/sh", tmp_path / "etc"
+    for path, content in {
+        library / "functions.sh": "",
+        library / "rc-functions.sh": (
+            "_get_containers() { echo -docker -lxc; }\n"
+            '_depend() { depend; [ -z "$rc_need" ] || need $rc_need; }\n'
+        ),
+        etc / "rc.conf": "",
+        etc / "conf.d/net": "rc_need=firewall\n",
+        etc / "init.d/plain": "#!/sbin/openrc-run\necho noise\n",
+        etc / "init.d/net.eth0": (
+            "#! /sbin/openrc-run\n"
+            "depend() { need a b; use c; after '*'; before; keyword -containers -jail; }\n"
+        ),
+        etc / "init.d/bystander": "#!/bin/sh\nexit 1\n",
+    }.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        path.chmod(0o755)
+    done = run_program(
+        ["busybox", "sh", GENDEPENDS, etc],
+        environment={"RC_LIBEXECDIR": str(tmp_path / "rc")},
+    )
+    assert done.text.splitlines() == [
+        "net.eth0",
+        "net.eth0 ineed a b",
+        "net.eth0 iuse c",
+        "net.eth0 iafter *",
+        "net.eth0 keyword -docker -lxc -jail",
+        "net.eth0 ineed firewall",
+        "plain",
+    ]
 
 
 # apk
