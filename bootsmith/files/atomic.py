@@ -80,8 +80,9 @@ def replacing_file(target: Path, *, mode: int = 0o644, durable: bool = True) -> 
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
     partial = _sibling(target)
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
+        # In here: a signal may come as soon as the file is there.
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield partial
         descriptor = os.open(partial, os.O_RDONLY)
         try:
@@ -138,9 +139,9 @@ def replacing_directory(target: Path) -> Iterator[Path]:
     """
     make_directory(target.parent)
     partial = _sibling(target)
-    partial.mkdir(mode=0o755)
     retired = None
     try:
+        partial.mkdir(mode=0o755)  # in here: a signal may come as soon as it is there
         yield partial
         _fsync_directories(partial)
         if target.exists():

@@ -85,6 +85,26 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, failure):
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize(
+    "call,replacing", [("open", replacing_file), ("mkdir", replacing_directory)]
+)
+def test_a_signal_just_behind_the_creation_leaves_nothing(tmp_path, monkeypatch, call, replacing):
+    create = getattr(os, call)
+
+    def interrupted(*words, **more):
+        made = create(*words, **more)
+        if str(words[0]).endswith(".partial"):
+            if made is not None:
+                os.close(made)
+            raise KeyboardInterrupt
+        return made
+
+    monkeypatch.setattr(os, call, interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "target"):
+        pass
+    assert names(tmp_path) == []
+
+
 def test_two_writers_do_not_meet(tmp_path):
     target = tmp_path / "file"
     with replacing_file(target) as first, replacing_file(target) as second:
