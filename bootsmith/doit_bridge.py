@@ -56,7 +56,12 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def doit_config(root: Path) -> dict[str, Any]:
-    """DOIT_CONFIG of a site."""
+    """DOIT_CONFIG of the site below `root`, where doit works from now on.
+
+    Targets are named from there. With `doit -d DIR` it would look for them below DIR: every
+    step would be done again, and `doit clean` would remove nothing.
+    """
+    os.chdir(root)
     return {
         "default_tasks": ["build"],
         # doit's own records hold nothing of value, and a run that is killed while it writes

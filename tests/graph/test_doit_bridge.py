@@ -73,6 +73,17 @@ def built(run):
 EVERYTHING = {"upper:a", "upper:b", "joined"}
 
 
+def test_names_are_those_of_the_site_wherever_doit_is_told_to_work(site, tmp_path_factory):
+    elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
+    told = ("-d", elsewhere, "-f", str(site / "dodo.py"))
+    assert built(doit(site, "run", *told)) == EVERYTHING
+    assert built(doit(site, "run", *told)) == set()
+    assert built(doit(site)) == set()
+    doit(site, "clean", *told, "joined")
+    assert not (site / "artifacts/build/all").exists()
+    assert os.listdir(elsewhere) == []
+
+
 def test_build_then_nothing(site):
     first = doit(site)
     assert (first.returncode, built(first)) == (0, EVERYTHING)
