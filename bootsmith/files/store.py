@@ -39,6 +39,8 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.replaced: list[Path] = []
+        """Objects that were there without having their digest any more."""
 
     def object_path(self, sha256: str) -> Path:
         """Where the object of this digest lies or would lie."""
@@ -56,8 +58,10 @@ class Store:
         PublishError if `source` changed while it was being copied.
         """
         stored = self.object_path(sha256)
-        if stored.is_file() and sha256_of(stored) == sha256:
-            return stored
+        if stored.is_file():
+            if sha256_of(stored) == sha256:
+                return stored
+            self.replaced.append(stored)
         # Read-only: an editor or a read-write loop mount on a published file shall stumble,
         # for the same inode serves every generation that holds this content.
         with replacing_file(stored, mode=0o444) as partial:
@@ -66,11 +70,12 @@ class Store:
         return stored
 
     def add_all(self, contents: Mapping[str, Content]) -> None:
-        """Make an object of each of `contents`, by digest, whatever is there: all or none.
+        """Make an object of each of `contents`, by digest: all or none.
 
-        Made durable together, for there may be thousands. PublishError for one that turns out
-        to have another digest.
+        What is there under these digests is taken for damaged. Made durable together, for there
+        may be thousands. PublishError for one that turns out to have another digest.
         """
+        self.replaced += [path for path in map(self.object_path, contents) if path.exists()]
         for directory in {self.object_path(sha256).parent for sha256 in contents}:
             make_directory(directory)
         with FileBatch(mode=0o444) as batch:

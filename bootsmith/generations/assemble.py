@@ -55,6 +55,7 @@ def assemble_generation(
     site_root: Path | None = None,
     today: Callable[[], str] = lambda: time.strftime("%Y-%m-%d", time.gmtime()),
     clock: Callable[[], float] = time.time,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Make the newest generation and point `candidate` at it.
 
@@ -67,7 +68,7 @@ def assemble_generation(
     was built. `netboot` has the `indexes`, `media` and `build` of `gather_netboot`; None
     where nothing boots from the network. Every object is read once: it is verified in the store,
     and whatever is then found under its name in the generation must be that very inode or is
-    read too.
+    read too. One that is damaged is replaced, which `tell` gets: older generations hold it still.
     """
     releases = {name: _release_words(path) for name, path in facts.items()}
     objects, digests = Store(store), Digests()
@@ -78,6 +79,8 @@ def assemble_generation(
         parts = gather_netboot(**netboot, artifacts=by_path)
         tree = parts.tree
         content = (*content, store_tree(parts, objects, digests, progress))
+    if objects.replaced and tell is not None:
+        tell(_damage(objects.replaced))
     draft = Manifest(
         id="",
         site=site,
@@ -109,6 +112,16 @@ def assemble_generation(
         _open_directories(directory)
         check_files(directory, manifest, digests=digests)
     _link_newest(output.parent, candidate, identifier)
+
+
+def _damage(replaced: Sequence[Path]) -> str:
+    first = "/".join(replaced[0].parts[-4:])
+    others = len(replaced) - 1
+    found = f"{first} and {others} more of the store were" if others else f"{first} was"
+    return (
+        f"{found} damaged, and made again; "
+        "generations may hold what was there: doit verify --all --repair"
+    )
 
 
 def _link_newest(latest: Path, candidate: Path, identifier: str) -> None:

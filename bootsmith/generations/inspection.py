@@ -116,7 +116,7 @@ def _next_step(
     everything: bool,
     repaired: bool,
 ) -> str:
-    if all(part.manifest is None for part in chosen):
+    if left == len(findings.unreadable):
         return "do what stands beside it"
     if left == len(findings.unfit):
         return "do what stands below each, then build again: doit build"
@@ -125,7 +125,7 @@ def _next_step(
     foreign = findings.foreign
     if left == len(foreign) == 1:
         return remove_by_hand(foreign[0])
-    if left == len(foreign):
+    if left == len(foreign) + len(findings.unreadable):
         return "do what stands below each, then doit verify again"
     words = "--all" if everything else " ".join(part.id for part in chosen)
     rest = ", then remove what it leaves" if foreign else ""

@@ -77,6 +77,7 @@ class Fleet:
             today=lambda: date,
             site_root=site_root,
             clock=clock,
+            tell=self.say,
         )
         return os.readlink(self.artifacts / "generations/latest")
 

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from bootsmith.errors import PublishError
+from bootsmith.files.digest import sha256_of
 from bootsmith.files.manifest import read_manifest
 from bootsmith.formats.netboot_index import NetbootEntry
 from bootsmith.generations.inspection import verify_generations
@@ -102,12 +103,30 @@ def test_all_at_once(whole):
 def test_a_build_links_nothing_that_is_damaged(whole, path):
     """It mends the store, and leaves what is published to whoever repairs it."""
     rot(whole, whole.generation(FIRST) / path)
+    objects = whole.artifacts.glob("store/*/*")
+    damaged = [one.relative_to(whole.root) for one in objects if sha256_of(one) != one.name]
+    whole.said.clear()
     assert whole.assemble(modloop=b"new") == SECOND
+    advice = "generations may hold what was there: doit verify --all --repair"
+    assert whole.said == [f"{name} was damaged, and made again; {advice}" for name in damaged]
+    assert bool(damaged) == ("/cfg/" not in path)
     assert verify(whole, SECOND) == ("", None)
     assert verify(whole, FIRST)[1] is not None
     verify(whole, FIRST, repair=True)
     verify(whole, FIRST, repair=True)  # what an index names comes behind it
     assert verify(whole, everything=True) == ("", None)
+
+
+def test_a_build_says_how_many_it_found(whole):
+    for path in ("pxerd/virt/pxerd", "netboot/conf/exports", "netboot/tftp/loader"):
+        rot(whole, whole.generation(FIRST) / path)
+    whole.said.clear()
+    whole.assemble(modloop=b"new")
+    (line,) = whole.said
+    assert " and 2 more of the store were damaged, and made again; " in line
+    whole.said.clear()
+    whole.assemble(modloop=b"newer")
+    assert whole.said == []
 
 
 def test_a_lost_text_of_a_step_comes_back_in_every_generation(whole):
@@ -198,8 +217,9 @@ def test_the_only_generation_with_a_damaged_manifest_gives_way_to_a_new_one(whol
     assert whole.release() == SECOND
     assert whole.current == SECOND
     assert verify(whole) == ("", None)
-    said, _ = verify(whole, everything=True)
+    said, error = verify(whole, everything=True)
     assert f"it cannot be mended: remove it (rm -rf artifacts/generations/{FIRST})" in said
+    assert error.hint == "do what stands beside it"  # --repair would not help
 
 
 def test_where_there_is_another_it_is_gone_to(whole):
