@@ -41,6 +41,10 @@ def early_answer(
     by_name = {verb.name: verb for verb in verbs}
     words = _after_options(argv[1:])
     first = next(words, None)
+    if first in ("list", "clean"):
+        for word in words:
+            if not word.startswith("-") and not _is_known(word, tasks, files):
+                raise _unknown(word, tasks)
     if first is None or first in DOIT_COMMANDS:
         return None
     if first == "explain":

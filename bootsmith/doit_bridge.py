@@ -32,7 +32,7 @@ from doit.reporter import ConsoleReporter
 from bootsmith.command_line import early_answer
 from bootsmith.errors import BootsmithError, PublishError, RecipeError
 from bootsmith.files.storage_errors import named_storage_errors
-from bootsmith.front import COMPLETION, UNFINISHED, end_unread, is_plain_build
+from bootsmith.front import COMPLETION, REPORT, UNFINISHED, end_unread, is_plain_build
 from bootsmith.graph.execute import Executor
 from bootsmith.graph.key import shown
 from bootsmith.graph.layout import Layout
@@ -402,7 +402,7 @@ def _do(label: str) -> TaskError | str | None:
     place = executor.layout.artifacts
     # A worker of `doit -n` has no screen: the run that started it shows what is at work.
     is_worker = os.getpid() != _RUN.process_id
-    report = Report(sys.stderr) if is_worker else _RUN.report
+    report = _report_of_a_worker() if is_worker else _RUN.report
     told: list[str] = []
     try:
         with named_storage_errors(place):
@@ -414,6 +414,12 @@ def _do(label: str) -> TaskError | str | None:
         executor.close()
         _leave_if_told()
     return "\n".join(told) or None
+
+
+def _report_of_a_worker() -> Report:
+    """Plain lines in a pipe; on a terminal none, which would stand across the table."""
+    is_shown = os.environ.get(REPORT) not in ("quiet", "json") and not sys.stderr.isatty()
+    return chosen_report(sys.stderr, {REPORT: "plain" if is_shown else "quiet"})
 
 
 def _explain_task(executor: Executor) -> dict[str, Any]:

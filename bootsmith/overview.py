@@ -67,6 +67,11 @@ DOIT_COMMANDS = frozenset(
     "clean dumpdb forget help ignore info list reset-dep strace tabcompletion".split()
 )
 HELP = ("-h", "--help")
+_IDLE = ("forget", "ignore", "reset-dep", "dumpdb")
+_OPTIONS_OF = {
+    "list": ("--all", "-q", "--quiet"),
+    "clean": ("-n", "--dry-run", "-a", "--clean-all"),
+}
 _WITHOUT_EFFECT = "without effect here: what is stale is decided by files alone"
 _HELP_ABOUT = {
     "list": """usage: doit list [--all] [STEP...]
@@ -90,7 +95,7 @@ examples:
 the same as doit explain: what a step reads, and why it would be done again""",
     **{
         name: f"doit {name}: {_WITHOUT_EFFECT}"
-        for name in ("forget", "ignore", "reset-dep", "dumpdb")
+        for name in _IDLE
     },
 }
 # What `doit run` takes before the first name, as getopt(3) writes it down.
@@ -140,11 +145,31 @@ def _command_of_doit(said: list[str], words: Sequence[str], is_site: bool) -> st
         return _help_about(name)
     if name == "info":  # doit knows neither our inputs nor what is stale
         return _of_a_site(["explain", *words[1:]], is_site)
+    if name in _IDLE:
+        return _HELP_ABOUT[name]
     if name == "list" and {"-s", "--status"} & {*said}:
         raise PublishError(
             "doit list", "does not know what is stale", hint="doit explain shows what would be done"
         )
+    _check_options(name, said[1:])
+    if name == "clean" and not {"-a", "--clean-all"} & {*said} and len(said) == 1:
+        raise PublishError(
+            "doit clean",
+            "what of?",
+            expected="steps, or --clean-all",
+            hint="doit clean usbkey:default; doit clean --clean-all",
+        )
     return _of_a_site(list(words), is_site)
+
+
+def _check_options(name: str, words: Sequence[str]) -> None:
+    """doit's own answer to one that it does not know is a dump of its tables."""
+    known = _OPTIONS_OF.get(name)
+    wrong = [word for word in words if word[:1] == "-" and known and word not in known]
+    if wrong:
+        raise PublishError(
+            f"doit {name}", f"{wrong[0]} is no option of it", hint=f"doit {name} --help"
+        )
 
 
 def _versions() -> str:

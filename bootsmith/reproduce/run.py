@@ -12,6 +12,7 @@ Everything here happens outside of what machines see.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -68,8 +69,10 @@ def reproduce(
 ) -> None:
     """Build steps `operands` (default: the whole site) two or three times and compare.
 
-    Says under which conditions, and what differs. Raises BuildError if anything does.
+    Says under which conditions, and what differs. Raises BuildError if anything does, and for
+    a name of no step.
     """
+    _check_names(operands, steps)
     place = Path(scratch).absolute() if scratch else artifacts
     job = _Job(
         root=root,
@@ -92,6 +95,20 @@ def reproduce(
     else:
         trees.remove_tree(job.scratch)
     say(f"{count} files and directories in {len(builds)} builds, all identical")
+
+
+def _check_names(names: Sequence[str], steps: Sequence[BuildStep]) -> None:
+    """Before anything is copied: of steps, of kinds, or `build`."""
+    known = {"build", *(step.label for step in steps)}
+    known |= {label.partition(":")[0] for label in known}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            raise BuildError(
+                f"doit reproduce {name}",
+                "there is no such step",
+                hint=f"did you mean: doit reproduce {near[0]}" if near else "doit list --all",
+            )
 
 
 # -- before -----------------------------------------------------------------------------

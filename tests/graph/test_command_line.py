@@ -49,7 +49,8 @@ def answer(line):
         "build lock=fail",
         "pxerd:*",
         "artifacts/build/pxerd/lts/pxerd-lts",
-        "list --all --nonsense",
+        "list --all pxerd",
+        "clean pxerd:lts",
         "help task",
         "prune --keep 3",
         "pin 2026-11-21.1 2026-11-21.2",
@@ -84,6 +85,8 @@ def test_help_that_was_asked_for(line, said):
         ("zzzzzz", "doit list --all shows what there is"),
         ("nothing:*", "is neither a command nor a step"),
         ("build -n 2", "options of a run stand before the name"),
+        ("list nonsense", "nonsense: is neither"),
+        ("clean pxerd:ltss", "did you mean: doit pxerd:lts"),
         ("prune --kep 2", "option --kep not recognized"),
         ("prune --keep", "requires argument"),
         ("prune --keep x", "expected a whole number, got x"),
@@ -133,7 +136,8 @@ def test_rows_that_begin_alike(word, said):
         ("-n 2 build", "-n 2 build"),
         ("lock=fail -n2 -v 1 build", "lock=fail -n2 -v 1 build"),
         ("run --process=2 build", "run --process=2 build"),
-        ("list --all --nonsense", "list --all --nonsense"),
+        ("list --all -q pxerd", "list --all -q pxerd"),
+        ("clean -n --clean-all", "clean -n --clean-all"),
         ("help strace", "help strace"),
         ("info usbkey:x", "explain usbkey:x"),
         ("help build", "build --help"),
@@ -154,6 +158,8 @@ def test_what_doit_is_given(line, seen):
         ("help list", "usage: doit list"),
         ("clean -h", "usage: doit clean"),
         ("help forget", "without effect here"),
+        ("dumpdb", "without effect here"),
+        ("forget pxerd:lts", "without effect here"),
     ],
 )
 def test_what_is_answered_at_once(line, said):
@@ -179,6 +185,8 @@ def test_the_overview(line):
         ("-n", "doit: option -n requires argument\n  next: doit help shows the options"),
         ("-x build", "doit: option -x not recognized\n  next: doit help shows the options"),
         ("--nonsense build", "doit: option --nonsense not recognized"),
+        ("list --json", "doit list: --json is no option of it\n  next: doit list --help"),
+        ("clean", "doit clean: what of?; expected steps, or --clean-all"),
     ],
 )
 def test_options_before_a_name_that_are_none(line, said):

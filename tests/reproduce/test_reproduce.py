@@ -37,6 +37,13 @@ def not_possible_here():
     return names
 
 
+def test_a_name_of_no_step_is_told_before_anything_is_copied(site):
+    run = site.reproduce("shuot")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "doit reproduce shuot: there is no such step" in run.stderr
+    assert "next: " in run.stderr
+
+
 def test_three_builds_are_identical_and_leave_nothing(site):
     run = site.reproduce()
     assert run.returncode == 0, run.stdout + run.stderr
