@@ -113,21 +113,23 @@ def first_of(names: Sequence[str]) -> str:
 
 
 def plan_line(delivery: Delivery, contents: Contents) -> str:
-    """The same of a dry run."""
-    name, was = delivery.place.name, served(delivery)
+    """The same of a dry run, and what it knows to be in the way."""
+    return f"{delivery.place.name}: {_plan(delivery, contents)}{_doubts(delivery)}"
+
+
+def _plan(delivery: Delivery, contents: Contents) -> str:
+    was = served(delivery)
     if delivery.was == contents.id:
-        return f"{name}: serves {contents.id} already; it would be read and compared"
+        return f"serves {contents.id} already; it would be read and compared"
     if delivery.is_there:
-        return f"{name}: has {contents.id}; it would be read, then served instead of {was}"
+        return f"has {contents.id}; it would be read, then served instead of {was}"
     return (
-        f"{name}: would be sent at most {human_bytes(delivery.sent_bytes)} of "
+        f"would be sent at most {human_bytes(delivery.sent_bytes)} of "
         f"{human_bytes(contents.content_bytes)}, then serve {contents.id} instead of {was}"
-        f"{_doubts(delivery)}"
     )
 
 
 def _doubts(delivery: Delivery) -> str:
-    """What a dry run knows to be in the way."""
     state, doubts = delivery.state, ""
     if state.unwritable:
         doubts += f"\n  warning: this user cannot write in {state.unwritable} there"
