@@ -118,11 +118,22 @@ def lay_down_site(target: Path, *, name: str | None = None) -> None:
             _copy(CHECKOUT / part, draft / part)
         settings = draft / "recipes/site.toml"
         text = settings.read_text("utf-8")
-        settings.write_text(re.sub(r'(?m)^name = ".*"$', f'name = "{name}"', text, count=1))
+        text = re.sub(r'(?m)^name = ".*"$', f'name = "{name}"', text, count=1)
+        settings.write_text(_without_targets(text))
         (draft / "Makefile").write_text(_MAKEFILE.format(checkout=CHECKOUT))
         (draft / ".gitignore").write_text(_IGNORED)
         load_site(draft)
         os.chmod(draft, 0o755)  # noqa: S103 - as a person would have made it
+
+
+def _without_targets(text: str) -> str:
+    """site.toml with its `[publish]` as comments: what is served there is another site."""
+    lines, is_target = [], False
+    for line in text.splitlines():
+        if line.startswith("["):
+            is_target = line.startswith("[publish")
+        lines.append(f"#{line}" if is_target and line and not line.startswith("#") else line)
+    return "\n".join(lines) + "\n"
 
 
 def _name_of(target: Path) -> str:

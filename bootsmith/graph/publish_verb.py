@@ -25,6 +25,7 @@ def plan_publish_verb(site: Site, layout: Layout) -> Verb:
                 completes="generation",
             ),
             Option(name="dry-run", about="only look, and say what would be sent", default=False),
+            Option(name="take-over", about="also where another site is served now", default=False),
             Option(name="json", about="for programs, as JSON", default=False, parameter="as_json"),
         ),
         operands="[TARGET...]",

@@ -31,6 +31,8 @@ class Contents:
     """A generation, path by path, relative to `directory`."""
 
     id: str
+    site: str
+    """Whose machines it is for."""
     directory: Path
     files: Mapping[str, TreeFile]
     links: Mapping[str, str]
@@ -86,6 +88,7 @@ def read_contents(generation: Generation) -> Contents:
     first_names = {found[path]: path for path in sorted(expected, reverse=True)}
     return Contents(
         id=generation.id,
+        site=generation.require_manifest().site,
         directory=generation.directory,
         files=expected,
         links=links,

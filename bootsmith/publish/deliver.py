@@ -24,7 +24,7 @@ from bootsmith.generations.published import Published, read_published, write_pub
 from bootsmith.publish.contents import Contents, read_contents
 from bootsmith.publish.delivery import Delivery, errors_of
 from bootsmith.publish.local import LocalTransfer
-from bootsmith.publish.place import AGAIN, INCOMING, NO_ROOM, Place, State, check_state
+from bootsmith.publish.place import AGAIN, INCOMING, NO_ROOM, Place, State, check_site, check_state
 from bootsmith.publish.remote import RemoteTransfer
 from bootsmith.publish.servers import lines_for_servers
 from bootsmith.publish.targets import chosen_places
@@ -52,19 +52,23 @@ def publish_generation(
     say: Say,
     progress: Progress,
     remind: Say,
+    take_over: bool = False,
     operands: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Deliver `generation` (None: what is current) to the targets named, or to all.
 
     `targets` is [publish] of the site: by name `directory` or `ssh`, `keep`, and what ssh needs.
-    PublishError tells which places have it and which serve it. `remind` says which servers
-    there have to read changed configurations.
+    A place that serves another site is left alone, unless we are to `take_over`. PublishError
+    tells which places have it and which serve it. `remind` says which servers there have to
+    read changed configurations.
     """
     places = chosen_places(targets, operands, artifacts)
     contents = read_contents(_chosen_generation(artifacts, generation))
     with _alone(artifacts), ExitStack() as connections:
         deliveries = [_look(place, contents, progress, connections, artifacts) for place in places]
+        for delivery in () if take_over else deliveries:
+            check_site(delivery.place, delivery.state, contents.site)
         try:
             if dry_run:
                 _estimate(contents, deliveries)

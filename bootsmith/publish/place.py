@@ -94,6 +94,9 @@ survey() {
 	done
 	manifest=generations/$1/MANIFEST.json
 	if [ -f "$manifest" ]; then tell manifest "$(sha256sum <"$manifest" | cut -d' ' -f1)"; fi
+	if [ -f current/MANIFEST.json ]; then
+		tell site "$(sed -n 's/^ "site": "\([^"]*\)".*/\1/p' current/MANIFEST.json)"
+	fi
 }
 
 prepare() {
@@ -180,6 +183,8 @@ class State:
     missing_programs: tuple[str, ...] = ()
     manifest_sha256: str | None = None
     """Of the generation that was asked for."""
+    site: str | None = None
+    """Whose generation `current` is; None where nothing says so."""
     free_bytes: int | None = None
     """For this user, where its files are; None if nobody could say."""
     unwritable: str | None = None
@@ -298,10 +303,11 @@ class Place:
 def _state(said: str) -> State:
     """The lines of the script; what a login shell adds is passed over."""
     facts = [line[1:].split(" ", 1) for line in said.splitlines() if line.startswith("@")]
-    several = {"id", "missing", "manifest", "free", "unwritable"}
+    several = {"id", "missing", "manifest", "site", "free", "unwritable"}
     kinds = {words[0]: words[1] for words in facts if words[0] not in several}
     ids = [words[1] for words in facts if words[0] == "id" and is_generation_id(words[1])]
     digests = [words[1] for words in facts if words[0] == "manifest"]
+    sites = [words[1] for words in facts if words[0] == "site"]
     free = [int(words[1]) for words in facts if words[0] == "free"]
     unwritable = [words[1] for words in facts if words[0] == "unwritable"]
     return State(
@@ -309,9 +315,22 @@ def _state(said: str) -> State:
         ids=tuple(sorted(ids, key=order_of)),
         missing_programs=tuple(words[1] for words in facts if words[0] == "missing"),
         manifest_sha256=digests[0] if digests else None,
+        site=(sites[0] or None) if sites else None,
         free_bytes=free[0] * 1024 if free else None,
         unwritable=unwritable[0] if unwritable else None,
     )
+
+
+def check_site(place: Place, state: State, site: str) -> None:
+    """PublishError for a place that serves the machines of another site."""
+    if state.site not in (None, site):
+        raise place.error(
+            "serves another site",
+            expected=site,
+            got=f"{state.site} ({state.current})",
+            hint="two sites need two places; if this one is to take its place: "
+            f"doit publish --take-over {place.name}",
+        )
 
 
 def check_state(place: Place, state: State, identifier: str, manifest_sha256: str) -> None:

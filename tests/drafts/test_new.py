@@ -216,3 +216,19 @@ def test_a_broken_checkout_leaves_no_half_site(tmp_path, monkeypatch):
     with pytest.raises(RecipeError):
         lay_down_site(tmp_path / "site")
     assert not (tmp_path / "site").exists()
+
+
+def test_a_new_site_delivers_to_no_place_of_the_checkouts(tmp_path, monkeypatch):
+    edited = tmp_path / "checkout"
+    for part in ("recipes", "overlays"):
+        shutil.copytree(CHECKOUT / part, edited / part, symlinks=True)
+    shutil.copyfile(CHECKOUT / "dodo.py", edited / "dodo.py")
+    settings = edited / "recipes/site.toml"
+    known = settings.read_text()
+    settings.write_text(f'{known}\n[publish.head]\n# where\ndirectory = "/srv/boot"\n')
+    monkeypatch.setattr("bootsmith.drafts.site.CHECKOUT", edited)
+    lay_down_site(tmp_path / "site")
+    assert load_site(edited).publish
+    assert not load_site(tmp_path / "site").publish
+    written = (tmp_path / "site/recipes/site.toml").read_text()
+    assert '\n#[publish.head]\n# where\n#directory = "/srv/boot"\n' in written

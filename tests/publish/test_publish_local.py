@@ -411,6 +411,24 @@ def test_another_generation_of_the_same_name_is_not_written_over(site, served):
     assert listing(served) == before
 
 
+def test_a_place_of_another_site_is_left_alone_unless_it_is_taken_over(site, served):
+    site.make(FIRST)
+    site.publish()
+    before = listing(served)
+    site.named = "other"
+    site.make(SECOND)
+    assert site.refused() == (
+        f"head ({served}): serves another site; expected other, got tiny ({FIRST})\n"
+        "  next: two sites need two places; if this one is to take its place: "
+        "doit publish --take-over head\n"
+    )
+    assert "serves another site" in site.refused("--dry-run")
+    assert listing(served) == before
+    site.publish("--take-over", "head")
+    assert os.readlink(served / "current") == f"generations/{SECOND}"
+    site.publish()
+
+
 def test_a_directory_below_one_that_is_not_there_is_refused(site):
     site.make(FIRST)
     site.targets('[publish.head]\ndirectory = "absent/boot"\n')
@@ -512,6 +530,22 @@ def test_a_dry_run_tells_of_too_little_room(site, elsewhere):
     assert target["free_bytes"] == 400 * 1024 < target["sent_bytes"]
     elsewhere.resize("16m")
     assert len(site.publish("--dry-run")) == 1
+
+
+def test_a_dry_run_tells_where_nobody_can_write(site, tmp_path):
+    place = tmp_path / "read-only"
+    place.mkdir()
+    site.targets(f'[publish.head]\ndirectory = "{place}/served"\n')
+    site.make(FIRST)
+    site.publish()
+    with own_mounts() as mounts:
+        mounts.run("mount", "--bind", place, place)
+        mounts.run("mount", "-o", "remount,bind,ro", place)
+        site.inside = mounts.before
+        assert site.publish("--dry-run") == [
+            f"head: serves {FIRST} already; it would be read and compared",
+            f"  warning: this user cannot write in {place}/served there",
+        ]
 
 
 # --- several ------------------------------------------------------------------------------------

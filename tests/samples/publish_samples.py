@@ -38,6 +38,7 @@ class Publisher:
 
     def __init__(self, root):
         self.root = root
+        self.named = "tiny"
         self.artifacts = root / "artifacts"
         self.inside = ()
         write_site(root, root / "absent.iso")
@@ -93,7 +94,9 @@ class Publisher:
                     path=path, kind=kind, name=name, sha256=file.sha256, size_bytes=file.size_bytes
                 )
             )
-        return Manifest(id=identifier, site="tiny", artifacts=tuple(parts), releases={}, steps={})
+        return Manifest(
+            id=identifier, site=self.named, artifacts=tuple(parts), releases={}, steps={}
+        )
 
     def promote(self, identifier, manifest):
         point_current(self.artifacts, manifest, gate="checks")
