@@ -90,7 +90,7 @@ doctor:
 
 # Generations and the links to them are what machines boot: never removed here.
 clean:
-	rm -rf artifacts/build artifacts/cache artifacts/reproduce artifacts/state.sqlite3
+	rm -rf artifacts/build artifacts/cache artifacts/reproduce artifacts/state.sqlite3*
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find bootsmith tests -name __pycache__ -prune -exec rm -rf {} +
 

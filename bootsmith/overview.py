@@ -7,6 +7,7 @@ a dump of its tables.
 from __future__ import annotations
 
 import getopt
+import os
 from collections.abc import Sequence
 
 from bootsmith.errors import PublishError
@@ -117,7 +118,7 @@ def seen_to(words: Sequence[str], *, is_site: bool) -> str | list[str]:
     if said == ["--version"]:
         return _versions()
     if said[:1] == ["help"]:
-        return OVERVIEW if said[1:] in ([], ["run"], ["help"]) else _help_about(said[1])
+        return _overview() if said[1:] in ([], ["run"], ["help"]) else _help_about(said[1])
     if said[:1] and said[0] in DOIT_COMMANDS:
         return _command_of_doit(said, words, is_site)
     start = 1 if said[:1] == ["run"] else 0
@@ -127,7 +128,7 @@ def seen_to(words: Sequence[str], *, is_site: bool) -> str | list[str]:
         raise PublishError("doit", error.msg, hint="doit help shows the options") from None
     for option, value in options:
         if option in HELP:
-            return _help_about(names[0]) if names else OVERVIEW
+            return _help_about(names[0]) if names else _overview()
         if option in ("-n", "--process") and not value.isdecimal():
             raise PublishError(
                 f"doit {option}",
@@ -137,6 +138,14 @@ def seen_to(words: Sequence[str], *, is_site: bool) -> str | list[str]:
                 hint="doit -n 2 build",
             )
     return _of_a_site(list(words), is_site or bool(_ELSEWHERE & {name for name, _ in options}))
+
+
+def _overview() -> str:
+    """A site of one's own has no docs/: they are those of the checkout that it uses."""
+    if os.path.exists("docs/tour.md"):
+        return OVERVIEW
+    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return f"{OVERVIEW}\ndocs/ is below {checkout}"
 
 
 def _command_of_doit(said: list[str], words: Sequence[str], is_site: bool) -> str | list[str]:

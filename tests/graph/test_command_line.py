@@ -173,7 +173,8 @@ def test_doit_does_not_know_what_is_stale(line):
 
 
 @pytest.mark.parametrize("line", ["help", "-h", "--help", "help help", "help run", "run --help"])
-def test_the_overview(line):
+def test_the_overview(line, monkeypatch):
+    monkeypatch.chdir(CHECKOUT)
     assert seen_to(line.split(), is_site=False) == OVERVIEW
 
 
@@ -228,4 +229,5 @@ def test_help_is_given_without_a_site_or_doit(tmp_path):
         text=True,
         check=True,
     )
-    assert run.stdout == f"{OVERVIEW}\n"
+    # A site of one's own has no docs/.
+    assert run.stdout == f"{OVERVIEW}\ndocs/ is below {CHECKOUT}\n"
