@@ -111,7 +111,7 @@ class Catalogue:
         return tuple(part for part in self.generations if part.manifest is not None)
 
     def find(self, word: str) -> Generation:
-        """The generation that a person means: an id, its unique beginning or `.serial`, a link.
+        """The generation that a person means: an id, its unique beginning, its serial, a link.
 
         PublishError for none and for more than one.
         """
@@ -129,11 +129,12 @@ class Catalogue:
             return known[identifier]
         if word in known:
             return known[word]
-        is_serial = word.startswith(".")
+        serial = word if word.startswith(".") else f".{word}"
+        is_serial = serial[1:].isdigit() and len(serial) < len(".2026")
         matching = [
             name
             for name in known
-            if word and (name.endswith(word) if is_serial else name.startswith(word))
+            if word and (name.endswith(serial) if is_serial else name.startswith(word))
         ]
         if len(matching) == 1:
             return known[matching[0]]

@@ -100,6 +100,8 @@ def _one_before(catalogue: Catalogue, moves: Sequence[Move]) -> Generation:
             "rollback",
             f"no generation was current before {now}" if now else "nothing is current",
             hint="choose one: doit rollback --to ID; doit generations lists them"
+            if len(catalogue.generations) > 1
+            else "it is the only one; what you change makes another: doit build"
             if catalogue.generations
             else "make the first generation: doit build",
         )

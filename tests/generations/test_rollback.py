@@ -317,6 +317,15 @@ def test_a_serial_is_enough_where_one_has_it(three):
     assert three.current == "2026-11-20.1"
     three.release(pxerd=b"4", date="2026-12-01")
     assert refused(three, ".1").startswith(".1: can be any of 2026-11-20.1, 2026-12-01.1\n")
+    back(three, "2")
+    assert three.current == "2026-11-20.2"
+    assert refused(three, "2026").startswith("2026: can be any of ")
+
+
+def test_the_only_one_has_none_before(fleet):
+    fleet.release()
+    said = refused(fleet)
+    assert "next: it is the only one; what you change makes another: doit build" in said
 
 
 def test_after_everything_was_removed_ids_begin_anew(three):
