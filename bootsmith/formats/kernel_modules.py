@@ -224,9 +224,10 @@ def _read_dependencies(text: bytes, subject: str) -> dict[str, tuple[str, ...]]:
                 hint="the modloop is damaged; get the release again",
             )
         dependencies[path] = tuple(needed.split())
-    for path, others in dependencies.items():
+    absent = set().union(*dependencies.values()) - dependencies.keys()
+    for path, others in dependencies.items() if absent else ():
         for other in others:
-            if other not in dependencies:
+            if other in absent:
                 raise FormatError(
                     subject,
                     f"{path} depends on {other}, which has no line of its own",

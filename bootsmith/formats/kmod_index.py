@@ -265,8 +265,11 @@ def extend_binary_index(
     asked: the texts have not only become longer, or `index` is none for us.
     """
     text_name = _TEXT_OF[name]
-    more = {one: _further(before.get(one, b""), after.get(one, b"")) for one in _GROWING}
-    dependencies, text = more["modules.dep"], more.get(text_name)
+    if text_name not in _GROWING:
+        return None
+    dependencies, text = (
+        _further(before.get(one, b""), after.get(one, b"")) for one in ("modules.dep", text_name)
+    )
     if dependencies is None or text is None:
         return None
     first = before["modules.dep"].count(b"\n")

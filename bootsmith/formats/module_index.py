@@ -47,7 +47,7 @@ def add_modules(
     owners = _owners(texts.get("modules.symbols", b""))
     needs = _Needs(catalog, added, subject)
     if not gone and _is_behind_all(added, texts):
-        needs.set_direct(added, _owners_after(owners, added, names), owners)
+        needs.set_direct(added, owners | _owners_of(added), owners)
         return _appended(texts, added, needs)
     stay = [path for path in catalog.dependencies if path not in gone]
     order = _order([*stay, *sorted(added)], texts.get("modules.order", b""))
@@ -173,10 +173,12 @@ def _owners(text: bytes) -> dict[str, str]:
 def _owners_after(
     owners: Mapping[str, str], added: Mapping[str, ModuleFacts], replaced_names: set[str]
 ) -> dict[str, str]:
-    after = {symbol: name for symbol, name in owners.items() if name not in replaced_names}
-    for path, facts in added.items():
-        after |= dict.fromkeys(facts.exports, module_name(path))
-    return after
+    stay = {symbol: name for symbol, name in owners.items() if name not in replaced_names}
+    return stay | _owners_of(added)
+
+
+def _owners_of(added: Mapping[str, ModuleFacts]) -> dict[str, str]:
+    return {symbol: module_name(path) for path, facts in added.items() for symbol in facts.exports}
 
 
 def _grouped(text: bytes, word: int) -> dict[str, list[str]]:
