@@ -33,19 +33,20 @@ def resolve_packages(
     state: Path,
     output: Path,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Write the lock of every Debian package that the stand-in of `flavors` needs.
 
     A package keeps the version and digest that `pinned` gives it as long as apt still
-    offers exactly that; otherwise it gets the newest candidate, and the lock and the
-    progress say so. `pinned=None` takes candidates throughout: that is how the committed
+    offers exactly that; otherwise it gets the newest candidate, and the lock says so and
+    `tell` is told. `pinned=None` takes candidates throughout: that is how the committed
     lock is made. `state` is a directory of apt's that may be kept between runs.
     Raises SourceError for a package that no source offers.
     """
-    tell = progress or (lambda _message, _done, _total: None)
+    report = progress or (lambda _message, _done, _total: None)
     pins = read_lock(pinned).by_name() if pinned else {}
     contents = read_standin_data(data)
-    tell("asking the Debian mirrors what they offer", 0, None)
+    report("asking the Debian mirrors what they offer", 0, None)
     apt.prepare_state(state)
     apt.update_lists(state)
     locked: dict[str, LockedPackage] = {}
@@ -56,8 +57,8 @@ def resolve_packages(
             locked[name] = package
             if name in contents.kernel_metapackages(flavors):
                 wanted.add(_kernel_image_of(name, stanza))
-    for note in notes:
-        tell(f"note: {note}", len(locked), len(locked))
+    if notes and tell is not None:
+        tell(f"{'; '.join(notes)}; to pin what there is now: doit lock")
     write_file(output, write_package_lock(locked.values(), notes=notes).encode())
 
 
