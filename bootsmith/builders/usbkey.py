@@ -25,6 +25,8 @@ from bootsmith.files.cache import Cache
 from bootsmith.files.digest import DigestMemory, Identity
 from bootsmith.files.disk_image import DiskImage, ImagePiece, ImageRecord, write_image
 from bootsmith.files.extents import mapped_extents
+from bootsmith.files.overlay_world import unmet_world
+from bootsmith.files.release_packages import ReleasePackages
 from bootsmith.formats.boot_menu import BootMenu, merge_kernel_options
 from bootsmith.formats.fat32 import (
     ARCHIVE,
@@ -115,6 +117,7 @@ def build_usbkey(
     memory: DigestMemory | None = None,
     maker: str | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Write the key image `output` and `contents`, JSON of each file's sha256 and size_bytes.
 
@@ -129,6 +132,7 @@ def build_usbkey(
     is one or both of `bios`, `uefi`. `cache` is a directory where boot loaders, the digests of
     the ISO's packages and a record of the last image are kept between runs; GRUB and that record
     count only for the code that `maker` stands for. `memory` may have digests of the other files.
+    `tell` is told of packages that the overlay wants and the medium lacks.
 
     Raises RecipeError for values that make no key, BuildError for content that does not fit or
     that FAT cannot hold, SourceError, FormatError, ToolMissing. Neither output is touched then.
@@ -202,6 +206,21 @@ def build_usbkey(
         if report is not None:
             make_directory(report.parent)
             batch.write(str(report), json.dumps({"kernel_options": menu.options}).encode() + b"\n")
+    if tell is not None and cache is not None:
+        packages_there = ReleasePackages(iso=iso, facts=facts, cache=Cache(cache))
+        _tell_of_packages(tell, packages_there, apkovl, template)
+
+
+def _tell_of_packages(
+    tell: Callable[[str], None], packages: ReleasePackages, apkovl: Path, template: str
+) -> None:
+    """No error: what runs on the machine may find a server of packages later."""
+    unmet = unmet_world(packages.on_medium, apkovl)
+    if unmet is not None:
+        tell(
+            f"{template}: {unmet.problem}: its machines come up without it; an overlay can name "
+            "another repository in etc/apk/repositories"
+        )
 
 
 def _check_choices(
