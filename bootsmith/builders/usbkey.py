@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootsmith.errors import BuildError, RecipeError
+from bootsmith.errors import BuildError, FormatError, RecipeError
 from bootsmith.files.atomic import make_directory, write_file
 from bootsmith.files.batch import FileBatch
 from bootsmith.files.cache import Cache
@@ -215,7 +215,11 @@ def _tell_of_packages(
     tell: Callable[[str], None], packages: ReleasePackages, apkovl: Path, template: str
 ) -> None:
     """No error: what runs on the machine may find a server of packages later."""
-    unmet = unmet_world(packages.on_medium, apkovl)
+    try:
+        on_medium = packages.on_medium
+    except FormatError:
+        return  # the gate and the boots judge media; here is only something to tell
+    unmet = unmet_world(on_medium, apkovl)
     if unmet is not None:
         tell(
             f"{template}: {unmet.problem}: its machines come up without it; an overlay can name "
