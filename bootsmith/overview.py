@@ -27,7 +27,7 @@ Build                                                               docs/quickst
   doit graph                    draw the steps
 
 Boot it here                                                        docs/smoke.md
-  doit shell default            a template's key, in QEMU on this terminal
+  doit shell default            a template's key, in QEMU on this terminal; --netboot: no key
   doit smoke:key-uefi           boot and demand proof; doit smoke: all that the site proves
   doit proof                    the same, where no boot of these bytes is on record
   doit console key-uefi         what the console of a boot showed
@@ -94,10 +94,7 @@ examples:
     "info": """usage: doit info STEP...
 
 the same as doit explain: what a step reads, and why it would be done again""",
-    **{
-        name: f"doit {name}: {_WITHOUT_EFFECT}"
-        for name in _IDLE
-    },
+    **{name: f"doit {name}: {_WITHOUT_EFFECT}" for name in _IDLE},
 }
 # What `doit run` takes before the first name, as getopt(3) writes it down.
 _SHORT = "acd:f:hkn:o:P:r:sv:"

@@ -387,16 +387,22 @@ def _report(site: Site, layout: Layout, steps: Sequence[Step]) -> Verb:
 def _shell(site: Site, layout: Layout) -> Verb:
     return Verb(
         name="shell",
-        summary="boot a template's key in QEMU on this terminal (leave with Ctrl-A X)",
+        summary="boot a template in QEMU on this terminal (leave with Ctrl-A X)",
         call="bootsmith.smoke.shell:open_shell",
         arguments={
             "templates": tuple(site.templates),
             "artifacts": layout.artifacts,
             "memory_mebibytes": site.smoke.memory_mebibytes,
             "accelerator": site.smoke.accel,
+            "network": site.netboot.network_values if site.netboot else None,
         },
         options=(
             Option(name="uefi", about="with UEFI firmware instead of a BIOS", default=False),
+            Option(
+                name="netboot",
+                about="from the network, as a host or a machine of the template; as root",
+                default=False,
+            ),
             Option(
                 name="memory",
                 about="of the machine, in MiB (default: [smoke] in site.toml)",
@@ -404,11 +410,12 @@ def _shell(site: Site, layout: Layout) -> Verb:
                 placeholder="N",
             ),
         ),
-        operands="TEMPLATE",
+        operands="TEMPLATE|HOST",
         completes="template",
         examples=(
-            "doit shell default           # log in as root; the key itself stays as it is",
-            "doit shell lxc-repo --uefi   # as on a machine without a BIOS",
+            "doit shell default             # its key; log in as root, the key stays as it is",
+            "doit shell lxc-repo --uefi     # as on a machine without a BIOS",
+            "doit shell --netboot repo-1    # from the network, with servers of its own",
         ),
     )
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bootsmith.errors import SmokeError
@@ -108,6 +108,21 @@ class NetworkBoot:
             lab.check_names({host.name: host.address for host in hosts if host.address})
             yield lab.inside
 
+    def machine(
+        self, number: int, *, memory_mebibytes: int, accelerator: Accelerator, serial: str = ""
+    ) -> Machine:
+        """The hardware of a machine, its console on the terminal."""
+        chosen = self.machines[number]
+        is_bios = chosen.guest.firmware == "bios"
+        return Machine(
+            memory_mebibytes=memory_mebibytes,
+            accelerator=accelerator,
+            firmware=FIRMWARE[chosen.guest.firmware],
+            nics=(TapNic(tap=tap_name(number), mac=chosen.mac, boot_index=0, option_rom=is_bios),),
+            network_boot=chosen.guest.network_boot,
+            smbios_system={"serial": serial} if serial else {},
+        )
+
     def _guest(
         self,
         chosen: ChosenGuest,
@@ -118,7 +133,6 @@ class NetworkBoot:
     ) -> Guest:
         nonce = secrets.token_hex(8)
         files = logs.guest(number)
-        is_bios = chosen.guest.firmware == "bios"
         words = expected_words(
             chosen, self.manifest, generation=self.generation, network=self.network
         )
@@ -126,17 +140,15 @@ class NetworkBoot:
             title=describe_guest(chosen),
             template=chosen.role.template,
             nonce=nonce,
-            machine=Machine(
-                memory_mebibytes=memory_mebibytes,
-                accelerator=accelerator,
-                firmware=FIRMWARE[chosen.guest.firmware],
-                nics=(
-                    TapNic(tap=tap_name(number), mac=chosen.mac, boot_index=0, option_rom=is_bios),
+            machine=replace(
+                self.machine(
+                    number,
+                    memory_mebibytes=memory_mebibytes,
+                    accelerator=accelerator,
+                    serial=f"bootsmith-{nonce}",
                 ),
-                network_boot=chosen.guest.network_boot,
-                smbios_system={"serial": f"bootsmith-{nonce}"},
                 console=files.console,
-                screen=files.screen if is_bios else None,
+                screen=files.screen if chosen.guest.firmware == "bios" else None,
                 screen_port=logs.screen_port,
             ),
             logs=files,

@@ -6,19 +6,22 @@ import difflib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bootsmith.errors import SmokeError
 from bootsmith.files.manifest import read_manifest
+from bootsmith.formats.netboot_network import Network
 from bootsmith.site.models import LEAST_MEMORY_MEBIBYTES
 from bootsmith.site.scenarios import SCENARIOS, Scenario
-from bootsmith.smoke.accelerator import choose_accelerator
+from bootsmith.smoke.accelerator import Accelerator, choose_accelerator
 from bootsmith.smoke.evidence import CONSOLE_NAME, EVIDENCE_NAME, shown_path
+from bootsmith.smoke.network_shell import boot_from_network
 from bootsmith.smoke.parts import choose_parts
 from bootsmith.smoke.scenarios import FIRMWARE, machine_of
-from bootsmith.tools.qemu import UserNic, check_firmware, qemu_argv
+from bootsmith.tools.qemu import Machine, UserNic, check_firmware, qemu_argv
 from bootsmith.tools.run import run_on_terminal
 
 Say = Callable[[str], None]
@@ -33,15 +36,55 @@ def open_shell(
     artifacts: Path,
     memory_mebibytes: int,
     accelerator: str,
+    network: Mapping[str, Any] | None,
     operands: Sequence[str],
     uefi: bool,
+    netboot: bool,
     memory: int | None,
     say: Say,
 ) -> None:
-    """Boot a template's key of the newest generation on this terminal; the key stays as it is.
+    """Boot a machine of the newest generation on this terminal; what it boots stays as it is.
 
-    Raises SmokeError for an unknown template, or where nothing is built.
+    From a template's key; or, for `netboot`, a template or host from the network, of which
+    `network` holds the keywords of Network (None where nothing boots from one). Raises SmokeError
+    for an unknown name, or where nothing is built.
     """
+    _check_memory(memory)
+    _check_name(operands, templates, network, netboot=netboot)
+    manifest = artifacts / "generations" / "latest" / "MANIFEST.json"
+    if not manifest.exists():
+        raise SmokeError("doit shell", "nothing is built yet", hint="doit build")
+    _check_terminal()
+    generation = manifest.resolve().parent
+    chosen_accelerator = choose_accelerator(accelerator, memory=artifacts / "evidence")
+    memory_mebibytes = memory or memory_mebibytes
+    if netboot:
+        assert network is not None, "its absence was refused"
+        status = boot_from_network(
+            operands[0],
+            generation=generation,
+            network=Network(**network),
+            scratch=_made(artifacts / "cache"),
+            memory_mebibytes=memory_mebibytes,
+            accelerator=chosen_accelerator,
+            uefi=uefi,
+            say=lambda machine: say(f"{machine}, from {generation.name}; {_LEAVE}"),
+        )
+    else:
+        row, machine = _key_machine(
+            generation, operands[0], memory_mebibytes, chosen_accelerator, uefi=uefi
+        )
+        say(f"{operands[0]} of {generation.name}, {row.summary}; {_LEAVE}")
+        status = run_on_terminal(qemu_argv(machine), needed_by="doit shell")
+    if status:
+        raise SmokeError(
+            "doit shell",
+            f"QEMU ended with status {status}",
+            hint="its own words are above; make doctor",
+        )
+
+
+def _check_memory(memory: int | None) -> None:
     if memory is not None and memory < LEAST_MEMORY_MEBIBYTES:
         raise SmokeError(
             "doit shell --memory",
@@ -50,18 +93,34 @@ def open_shell(
             got=str(memory),
             hint="leave it out, for what [smoke] in recipes/site.toml says",
         )
-    if len(operands) != 1 or operands[0] not in templates:
-        near = difflib.get_close_matches(" ".join(operands), templates, n=1)
+
+
+def _check_name(
+    operands: Sequence[str],
+    templates: Sequence[str],
+    network: Mapping[str, Any] | None,
+    *,
+    netboot: bool,
+) -> None:
+    if netboot and network is None:
         raise SmokeError(
-            "doit shell",
-            "which template?" if len(operands) != 1 else "there is no such template",
-            expected=f"one of {', '.join(templates)}",
-            got=" ".join(operands) or "none",
-            hint=f"doit shell {near[0] if near else templates[0]}",
+            "doit shell --netboot",
+            "nothing of this site boots from the network",
+            hint="add [netboot] to recipes/site.toml; or leave it out, for the template's key",
         )
-    manifest = artifacts / "generations" / "latest" / "MANIFEST.json"
-    if not manifest.exists():
-        raise SmokeError("doit shell", "nothing is built yet", hint="doit build")
+    if len(operands) == 1 and (netboot or operands[0] in templates):
+        return
+    near = difflib.get_close_matches(" ".join(operands), templates, n=1)
+    raise SmokeError(
+        "doit shell",
+        "which template?" if len(operands) != 1 else "there is no such template",
+        expected=f"one of {', '.join(templates)}",
+        got=" ".join(operands) or "none",
+        hint=f"doit shell {near[0] if near else templates[0]}",
+    )
+
+
+def _check_terminal() -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise SmokeError(
             "doit shell",
@@ -69,29 +128,36 @@ def open_shell(
             got="a pipe or a file",
             hint="call it on a terminal; doit smoke boots without one",
         )
-    generation = manifest.resolve().parent
-    row = _row_of(generation, operands[0], uefi=uefi)
-    chosen = choose_parts(read_manifest(generation), row, template=operands[0])
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _key_machine(
+    generation: Path,
+    template: str,
+    memory_mebibytes: int,
+    accelerator: Accelerator,
+    *,
+    uefi: bool,
+) -> tuple[Scenario, Machine]:
+    """The machine that boots a template's key, and the row whose hardware it has."""
+    row = _row_of(generation, template, uefi=uefi)
+    chosen = choose_parts(read_manifest(generation), row, template=template)
     check_firmware(FIRMWARE[row.firmware])
     machine = machine_of(
         row,
         chosen,
         generation=generation,
         nonce="",
-        memory_mebibytes=memory or memory_mebibytes,
-        accelerator=choose_accelerator(accelerator, memory=artifacts / "evidence"),
+        memory_mebibytes=memory_mebibytes,
+        accelerator=accelerator,
     )
     # Outward to the network of this machine, and nothing that only a test wants.
     nics = tuple(replace(nic, isolated=False) for nic in machine.nics if isinstance(nic, UserNic))
-    machine = replace(machine, smbios_system={}, nics=nics)
-    say(f"{operands[0]} of {generation.name}, {row.summary}; {_LEAVE}")
-    status = run_on_terminal(qemu_argv(machine), needed_by="doit shell")
-    if status:
-        raise SmokeError(
-            "doit shell",
-            f"QEMU ended with status {status}",
-            hint="its own words are above; make doctor",
-        )
+    return row, replace(machine, smbios_system={}, nics=nics)
 
 
 def _row_of(generation: Path, template: str, *, uefi: bool) -> Scenario:

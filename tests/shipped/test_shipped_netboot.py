@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,49 @@ def test_a_wrong_template_is_seen(built, tmp_path):
     (record,) = (tmp_path / "evidence").glob("*/netboot-unknown/evidence.json")
     assert json.loads(record.read_text())["verdict"] == "failed"
     assert not [name for name in os.listdir(record.parent) if name.startswith("root-")]
+
+
+def shell_on_a_terminal(name, *, leave_at=None):
+    """`doit shell --netboot NAME`: its status, and all that it showed before and after leaving."""
+    ours, theirs = pty.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "doit", "shell", "--netboot", name],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while leave_at is None or leave_at not in said:
+            said += os.read(ours, 4096)
+        os.write(ours, b"\x01x")
+    except OSError:
+        pass  # as Linux tells that the other end is closed
+    status = run.wait(timeout=60)
+    os.close(ours)
+    return status, said.decode("utf-8", "replace")
+
+
+def test_a_machine_boots_from_the_network_on_a_terminal(built):
+    """Until it asks who logs in; then the keys that are said at the start end it."""
+    status, said = shell_on_a_terminal("repo-1", leave_at=b"repo-1 login: ")
+    assert status == 0, said
+    assert f"host repo-1, from {built.name}; leave with Ctrl-A X" in said
+    assert "repo-1 login: " in said
+
+
+@pytest.mark.parametrize(
+    "name,said",
+    [
+        ("repo-11", "did you mean: doit shell --netboot repo-1"),
+        ("nosuchthing", "next: doit hosts lists them"),
+    ],
+)
+def test_a_name_of_no_machine_boots_nothing(built, name, said):
+    status, shown = shell_on_a_terminal(name)
+    assert status == 2
+    assert "no machine of the inventory is called so" in shown
+    assert said in shown

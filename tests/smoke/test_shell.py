@@ -79,7 +79,8 @@ def test_what_cannot_be_booted(tmp_path, operands, said):
     with pytest.raises(SmokeError) as caught:
         open_shell(
             templates=("default", "web"), artifacts=tmp_path, memory_mebibytes=64,
-            accelerator="tcg", operands=operands, uefi=False, memory=None, say=print,
+            accelerator="tcg", operands=operands, uefi=False, netboot=False, network=None,
+            memory=None, say=print,
         )  # fmt: skip
     assert said in str(caught.value)
 
@@ -88,7 +89,15 @@ def test_a_machine_with_too_little_memory(tmp_path):
     with pytest.raises(SmokeError, match=r"too little to boot in; expected at least 128 \(MiB\)"):
         open_shell(
             templates=("default",), artifacts=tmp_path, memory_mebibytes=512, accelerator="tcg",
-            operands=("default",), uefi=False, memory=10, say=print,
+            operands=("default",), uefi=False, netboot=False, network=None, memory=10, say=print,
+        )  # fmt: skip
+
+
+def test_a_site_without_netboot_has_nothing_to_boot_from(tmp_path):
+    with pytest.raises(SmokeError, match="nothing of this site boots from the network"):
+        open_shell(
+            templates=("default",), artifacts=tmp_path, memory_mebibytes=512, accelerator="tcg",
+            operands=("default",), uefi=False, netboot=True, network=None, memory=None, say=print,
         )  # fmt: skip
 
 
@@ -98,7 +107,7 @@ def test_without_a_terminal_nothing_is_booted(tmp_path):
     with pytest.raises(SmokeError, match="needs a terminal"):
         open_shell(
             templates=("default",), artifacts=tmp_path, memory_mebibytes=512, accelerator="tcg",
-            operands=("default",), uefi=False, memory=None, say=print,
+            operands=("default",), uefi=False, netboot=False, network=None, memory=None, say=print,
         )  # fmt: skip
 
 
