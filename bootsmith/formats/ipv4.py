@@ -6,6 +6,7 @@ comparing numbers, in a tenth of the time.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 _DIGITS = "0123456789"
@@ -27,6 +28,8 @@ class Subnet(NamedTuple):
         return self.first < address < self.last
 
 
+# Each address is asked for by the reader of the inventory and by every writer of a configuration.
+@functools.lru_cache(maxsize=1 << 16)
 def parse_ipv4(text: str) -> int | None:
     """`10.20.0.1` as a number; None for whatever is not four plain decimal numbers."""
     parts = text.split(".")

@@ -21,8 +21,10 @@ from bootsmith.formats import (
     compression,
     cpio,
     elf,
+    fat32_reader,
     initramfs,
     kernel_modules,
+    mbr,
     member_names,
     modloop,
     module_facts,
@@ -34,8 +36,17 @@ from bootsmith.formats import (
 
 _MOST_ENTRIES = 100_000
 _READERS = (
-    *(apkovl, apkovl_reader, compression, cpio, elf, initramfs, kernel_modules, member_names),
-    *(modloop, module_facts, pxerd_facts, script_patch, squashfs, squashfs_layout),
+    *(apkovl, apkovl_reader, compression, cpio, elf, fat32_reader, initramfs, kernel_modules),
+    *(
+        mbr,
+        member_names,
+        modloop,
+        module_facts,
+        pxerd_facts,
+        script_patch,
+        squashfs,
+        squashfs_layout,
+    ),
 )
 
 

@@ -59,7 +59,7 @@ def problems_of(generation: Path, manifest: Manifest, facts: Path) -> Iterator[B
         except BootsmithError as error:
             yield error  # the files agree, and the manifest speaks of others
     yield from netboot_problems(generation, manifest, parts, memory)
-    yield from key_problems(generation, manifest)
+    yield from key_problems(generation, manifest, memory)
     memory.save()
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -20,6 +21,7 @@ from bootsmith.formats.fat32 import SECTOR_BYTES
 from bootsmith.formats.fat32_reader import Fat32
 from bootsmith.formats.manifest import Artifact, Manifest
 from bootsmith.formats.mbr import MBR_BYTES, read_mbr
+from bootsmith.generations.fact_memory import FactMemory
 
 _MOST_CONFIG_BYTES = 1 << 20
 _CONFIGS: Mapping[str, tuple[str, Callable[..., BootFiles]]] = {
@@ -37,10 +39,13 @@ class _Wanted(NamedTuple):
     origin: str
 
 
-def key_problems(generation: Path, manifest: Manifest) -> Iterator[BootsmithError]:
+def key_problems(
+    generation: Path, manifest: Manifest, memory: FactMemory
+) -> Iterator[BootsmithError]:
     """For each key that would not boot this generation's files, the first reason.
 
-    FormatError where an image cannot be read, else PublishError.
+    The keys' bytes have been held against the manifest: what `memory` knows of files on a key
+    with that digest is taken. FormatError where an image cannot be read, else PublishError.
     """
     for key in manifest.artifacts:
         if key.kind == "usbkey" and key.path.endswith(".img"):
@@ -50,23 +55,26 @@ def key_problems(generation: Path, manifest: Manifest) -> Iterator[BootsmithErro
                     open(image, "rb") as file,
                     mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
                 ):
-                    _check_key(image, view, generation, manifest, key)
+                    _check_key(image, view, generation, manifest, key, memory)
             except BootsmithError as error:
                 yield error
 
 
 def _check_key(
-    image: Path, view: mmap.mmap, generation: Path, manifest: Manifest, key: Artifact
+    image: Path,
+    view: mmap.mmap,
+    generation: Path,
+    manifest: Manifest,
+    key: Artifact,
+    memory: FactMemory,
 ) -> None:
     _, partitions = read_mbr(view[:MBR_BYTES], subject=image)
     if not partitions:
         raise FormatError(image, "has no partition", hint="build it again")
     volume = Fat32(view, offset_bytes=partitions[0].start_lba * SECTOR_BYTES, subject=image)
-    known: dict[str, str | None] = {}
     for wanted in _wanted_files(image, volume, generation, manifest, key):
-        if wanted.path not in known:
-            known[wanted.path] = _digest_on(view, volume, wanted.path)
-        found = known[wanted.path]
+        read = partial(_digest_on, view, volume, wanted.path)
+        found = memory.recall(f"on key {wanted.path}", key.sha256, read)
         if found is None:
             _refuse(image, key, f"{wanted.named_by} names {wanted.path}, which is not on the key")
         if wanted.sha256 not in (None, found):

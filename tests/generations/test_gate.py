@@ -83,6 +83,19 @@ def config(built, path):
     return run_program(["mtype", "-i", f"{built / KEY}{PARTITION}", f"::{path}"]).stdout
 
 
+def test_what_is_remembered_of_a_key_is_of_its_bytes(built, changed, tmp_path):
+    facts = tmp_path / "facts.json"
+    check(built, facts=facts)
+    remembered = json.loads(facts.read_bytes())["facts"]
+    digest = sha256_of(built / KEY)
+    assert remembered[f"on key /boot/vmlinuz-virt {digest}"] == sha256_of(
+        built / "kernel/tiny-virt/vmlinuz-virt"
+    )
+    other = changed({KEY: on_key(tmp_path, "boot/vmlinuz-virt", b"of yesterday")})
+    assert "/boot/vmlinuz-virt on the key is not" in refusal(other, facts=facts)
+    check(built, facts=facts)
+
+
 @pytest.mark.parametrize(
     "path,origin",
     [
