@@ -169,9 +169,8 @@ def test_killed_while_a_key_is_changed_in_place(tree, tmp_path, outcome, fractio
     assert Run(root, "build").end().status == 0
     assert not leftovers(root)
     made = key_of(root).read_bytes()
-    key_of(root).unlink()
+    key_of(root).unlink()  # so the next one is written whole
     assert Run(root, "build").end().status == 0
-    assert key_of(root).stat().st_ino != before
     assert key_of(root).read_bytes() == made, "differs from a key that was written whole"
     assert b"edition 002" in gzip.decompress(overlay_of(root).read_bytes())
 
